@@ -1,0 +1,168 @@
+"""What is a knob? One setting of a recipe, written once: type, default, bounds, unit, doc line,
+reason with its source, search range. Everything that shows or checks a knob reads it here."""
+
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from trainwright.core.errors import Problem, did_you_mean, shown
+
+Scale = Literal["linear", "log", "choice"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """Where tuning may look: an interval on a scale, or a list of choices."""
+
+    low: float | None = None
+    high: float | None = None
+    scale: Scale = "linear"
+    choices: tuple[Any, ...] = ()
+
+
+class Knobs(BaseModel):
+    """A frozen group of knobs; unknown names are refused; NaN and infinity are no settings."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, strict=False, protected_namespaces=()
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnobInfo:
+    """One knob as people see it; `path` is dotted from the recipe's root."""
+
+    path: str
+    type: str
+    default: Any
+    doc: str
+    why: str
+    unit: str | None
+    bounds: tuple[tuple[str, float], ...]
+    choices: tuple[Any, ...]
+    search: Search | None
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in words, e.g. `number, > 0, <= 1`."""
+        if self.choices:
+            return ", ".join(str(c) for c in self.choices)
+        return ", ".join([self.type, *(f"{sign} {bound:g}" for sign, bound in self.bounds)])
+
+
+def knob(
+    default: Any,
+    doc: str,
+    *,
+    why: str,
+    unit: str | None = None,
+    search: Search | None = None,
+    **bounds: Any,
+) -> Any:
+    """One setting; `why` names its source as [paper: …], [measured: …] or [assumed].
+
+    `bounds` are pydantic's gt, ge, lt, le, min_length, max_length.
+    """
+    extra = {"why": why, "unit": unit, "search": search}
+    metadata = {key: value for key, value in extra.items() if value is not None}
+    if callable(default):
+        return Field(default_factory=default, description=doc, json_schema_extra=metadata, **bounds)  # pyright: ignore[reportCallIssue]
+    return Field(default, description=doc, json_schema_extra=metadata, **bounds)  # pyright: ignore[reportCallIssue]
+
+
+def knobs_of(group: type[BaseModel], prefix: str = "") -> Iterator[KnobInfo]:
+    """Every knob of a group and of the groups within, in the order of writing."""
+    for name, field in group.model_fields.items():
+        path = f"{prefix}{name}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from knobs_of(field.annotation, f"{path}.")
+        elif field.description:
+            yield _info(path, field)
+
+
+def problems_of(error: ValidationError, group: type[BaseModel], prefix: str = "") -> list[Problem]:
+    """pydantic's errors as ours: the knob's own bounds, and the nearest name for a misspelt one."""
+    known = {info.path: info for info in knobs_of(group, prefix)}
+    problems: dict[str, Problem] = {}
+    for detail in error.errors(include_url=False):
+        parts = [str(part) for part in detail["loc"]]
+        path = prefix + ".".join(parts)
+        while path not in known and "." in path and detail["type"] != "extra_forbidden":
+            path = path.rpartition(".")[0]  # a union's branch or a list's index
+        problem = _problem(detail, path, known)
+        problems.setdefault(path, problem)
+    return list(problems.values())
+
+
+def _problem(detail: Mapping[str, Any], path: str, known: Mapping[str, KnobInfo]) -> Problem:
+    if detail["type"] == "extra_forbidden":
+        siblings = [p for p in known if p.rpartition(".")[0] == path.rpartition(".")[0]]
+        names = [p.rpartition(".")[2] for p in siblings] or [p.partition(".")[0] for p in known]
+        return Problem(
+            path=path,
+            what="there is no such knob",
+            do=did_you_mean(path.rpartition(".")[2], dict.fromkeys(names)),
+        )
+    info = known.get(path)
+    if detail["type"] == "value_error":
+        return Problem(path=path or "recipe", what=str(detail["ctx"]["error"]))
+    what = f"{shown(detail.get('input'))} is not possible"
+    if info is None:
+        return Problem(path=path, what=f"{what}: {detail['msg']}")
+    do = ""
+    if info.choices and isinstance(detail.get("input"), str):
+        do = did_you_mean(detail["input"], [str(c) for c in info.choices])
+    return Problem(path=path, what=what, allowed=info.allowed, do=do)
+
+
+def _info(path: str, field: FieldInfo) -> KnobInfo:
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    bounds = tuple(
+        (sign, float(getattr(item, name)))
+        for item in field.metadata
+        for name, sign in signs.items()
+        if getattr(item, name, None) is not None
+    )
+    search: Any = extra.get("search")
+    return KnobInfo(
+        path=path,
+        type=_type_words(field.annotation),
+        default=field.get_default(call_default_factory=True, validated_data={}),
+        doc=field.description or "",
+        why=str(extra.get("why", "")),
+        unit=str(extra["unit"]) if "unit" in extra else None,
+        bounds=bounds,
+        choices=_choices(field.annotation),
+        search=search,
+    )
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return ()
+
+
+def _type_words(annotation: Any) -> str:
+    words = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+    if annotation in words:
+        return words[annotation]
+    if annotation is type(None):
+        return "none"
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return " | ".join(repr(a) for a in get_args(annotation))
+    if origin in (Union, types.UnionType):
+        return " or ".join(_type_words(a) for a in get_args(annotation))
+    if origin in (tuple, list):
+        inner = [a for a in get_args(annotation) if a is not Ellipsis]
+        return "list of " + " / ".join(dict.fromkeys(_type_words(a) for a in inner))
+    if origin is dict:
+        key, value = get_args(annotation)
+        return f"table of {_type_words(key)} = {_type_words(value)}"
+    return getattr(annotation, "__name__", str(annotation))
