@@ -14,7 +14,9 @@ _UNITS: dict[str, tuple[Unit, float]] = {
     "example": ("examples", 1), "examples": ("examples", 1),
     "epoch": ("epochs", 1), "epochs": ("epochs", 1),
 }  # fmt: skip
-ALLOWED = "a positive number and a unit, as '60s', '5 minutes', '500 steps', '10000 examples', '3 epochs'"
+ALLOWED = (
+    "a positive number and a unit, as '60s', '5 minutes', '500 steps', '10000 examples', '3 epochs'"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -161,6 +161,37 @@ class Judgement:
     residuals: tuple[tuple[float, float], ...] = ()  # (target, prediction), a sample
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One run as the store keeps it and reports read it. `created` is Unix seconds;
+    `seconds_by_part` has keys data, train, evaluate, checkpoint, baselines, judge."""
+
+    id: str
+    state: RunState = "new"
+    created: float = 0.0
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    recipe_hash: str = ""
+    portable: bool = True  # False: the recipe holds live objects and cannot be rebuilt from text
+    command: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    steps: int = 0
+    total_steps: int | None = None
+    examples: int = 0
+    seconds: float = 0.0
+    seconds_by_part: Mapping[str, float] = field(default_factory=dict)
+    num_parameters: int = 0
+    understanding: Understanding | None = None
+    metrics: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)  # by split
+    judgement: Judgement | None = None
+    baselines: tuple[Baseline, ...] = ()
+    verdict: Verdict | None = None
+    chosen_step: int | None = None  # the step whose weights were kept
+    weights_sha256: str = ""
+    notices: tuple[Notice, ...] = ()
+    stopped: Notice | None = None  # why a run ended before its budget
+
+
 @cache
 def _adapter(record: type[Any]) -> Any:
     from pydantic import TypeAdapter

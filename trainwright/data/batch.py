@@ -1,0 +1,120 @@
+"""What does the loop read? Batches of examples from one split, in an order that can be entered at
+any point, so that a resumed run sees what the uninterrupted one would have seen."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from trainwright.core.records import Notice, Signature, Understanding
+from trainwright.core.task import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Some examples of one split.
+
+    `inputs`: what the model is called with, `model(*inputs)`, batch first.
+    `target`: classes int64 [batch]; several labels float32 [batch, class_]; numbers float32
+    [batch] or [batch, target], standardised when the encoder standardises.
+    `rows`: int64 [batch], positions within the split.
+    """
+
+    inputs: tuple[Tensor, ...]
+    target: Tensor
+    rows: Tensor
+
+
+class Order(Protocol):
+    """Which examples an epoch visits: a pure function of `seed` and the epoch's number."""
+
+    seed: int
+
+    def epoch(self, number: int) -> Tensor:
+        """int64 [num] positions within the split."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One example for people: row number in the source, text cells, media as `type;base64,…`."""
+
+    row: int
+    content: Mapping[str, str]
+    media: str | None = None
+
+
+class Examples(Protocol):
+    """One split, wherever it lives (memory, files, a stream)."""
+
+    signature: Signature
+    task: Task
+    notices: tuple[Notice, ...]
+
+    def __len__(self) -> int: ...
+
+    def feed(self, order: Order, batch_size: int, start: int = 0) -> Iterator[Batch]:
+        """Endless training batches from batch number `start`, counted over all epochs.
+
+        An epoch has max(1, len // batch_size) batches: the incomplete last one is left out (other
+        rows each epoch); fewer examples than batch_size make one batch of all. Augmentation is
+        seeded by derive(order.seed, "augment", number of the batch).
+        """
+        ...
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Each example once, in order, without augmentation; the last batch may be smaller."""
+        ...
+
+    def targets(self) -> Tensor:
+        """The targets of all examples, as in `Batch.target`."""
+        ...
+
+    def show(self, position: int) -> Shown:
+        """The example at `position` as a person would look at it."""
+        ...
+
+    def close(self) -> None:
+        """Ends worker processes and closes files; harmless when called twice."""
+        ...
+
+
+class Encoder(Protocol):
+    """Everything fitted on the training rows, enough to encode new data in the same way."""
+
+    task: Task
+
+    def encode(self, source: object, *, with_target: bool) -> Examples:
+        """New data as examples (absent targets are zeros); what was done is in `.notices`."""
+        ...
+
+    def decode(self, values: np.ndarray) -> np.ndarray:
+        """Predicted numbers back in the user's own unit; for classes, the values themselves."""
+        ...
+
+    def to_record(self) -> dict[str, object]:
+        """Plain JSON-able values from which `encoder_from_record` makes an equal encoder."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A source, understood, split and encoded."""
+
+    train: Examples
+    valid: Examples | None
+    test: Examples | None
+    understanding: Understanding
+    encoder: Encoder
+
+    def close(self) -> None:
+        for split in (self.train, self.valid, self.test):
+            if split is not None:
+                split.close()
+
+
+def steps_per_epoch(num_examples: int, batch_size: int) -> int:
+    """Training batches in one epoch, see `Examples.feed`."""
+    return max(1, num_examples // batch_size)
