@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 
 from trainwright.core.errors import Problem, did_you_mean, shown
@@ -30,6 +38,18 @@ class Knobs(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, strict=False, protected_namespaces=()
     )
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _auto_has_no_bounds(
+        cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        # pydantic would compare the word with ge, le, … of a knob that is `float | Literal["auto"]`
+        if value == "auto" and info.field_name is not None:
+            field = cls.model_fields[info.field_name]
+            if any("auto" in get_args(part) for part in get_args(field.annotation)):
+                return value
+        return handler(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
