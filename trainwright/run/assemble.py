@@ -1,0 +1,167 @@
+"""How do the parts of a recipe become one thing that can train? Data is prepared, `auto` becomes
+numbers, head and loss are paired, and model, objective and algorithm are built from the seed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainwright import recipe as recipes
+from trainwright.algorithm.average import build_average
+from trainwright.algorithm.knobs import AlgorithmKnobs
+from trainwright.algorithm.optimizer import build_optimizers
+from trainwright.algorithm.precision import build_precision
+from trainwright.algorithm.resolve import resolve
+from trainwright.algorithm.sampler import build_order
+from trainwright.algorithm.schedule import build_plateau
+from trainwright.core.records import Notice
+from trainwright.core.seeds import derive
+from trainwright.core.task import METRICS, PAIRINGS, Task, pairing
+from trainwright.data.batch import Batch, Order, Prepared
+from trainwright.data.knobs import DataKnobs
+from trainwright.data.prepare import prepare
+from trainwright.loss.build import build_objective, needs_raw_target
+from trainwright.loss.objective import Objective
+from trainwright.model.build import build
+from trainwright.model.own import adopt, try_forward
+from trainwright.recipe import Recipe
+from trainwright.run.code import load_code, names_code
+from trainwright.train.plan import Plan, make_plan
+from trainwright.train.step import EagerStep, Step
+from trainwright.train.trainee import Trainee
+
+
+@dataclass(slots=True, kw_only=True)
+class Assembly:
+    """A recipe made ready to train."""
+
+    recipe: Recipe
+    prepared: Prepared
+    module: nn.Module
+    objective: Objective
+    algorithm: AlgorithmKnobs  # every `auto` resolved
+    plan: Plan
+    trainee: Trainee
+    step: Step
+    order: Order
+    metric: str  # what decides which weights are best
+    notices: tuple[Notice, ...]
+
+
+def assemble(
+    recipe: Recipe, *, allow_code: bool = False, prepared: Prepared | None = None
+) -> Assembly:
+    """Builds everything of a run; the caller has set the global random state.
+
+    Raises RecipeError, DataError or ModelError with everything a user must mend.
+    """
+    own = own_model(recipe, allow_code=allow_code)
+    if prepared is None:
+        prepared = prepare_data(recipe, one_tensor=own is not None)
+    device = choose_device(recipe.algorithm)
+    task = prepared.understanding.task
+    module, num_outputs = build_model(recipe, prepared, own)
+    module.to(device)
+    custom = recipe.live.loss
+    if custom is None and names_code(recipe.loss.name):
+        custom = load_code(recipe.loss.name, allowed=allow_code)
+    objective = build_objective(
+        recipe.loss,
+        task,
+        class_counts=list(prepared.understanding.class_counts.values()) or None,
+        custom=custom,
+        num_outputs=num_outputs,
+    ).to(device)
+    num_train = len(prepared.train)
+    algorithm = resolve(recipe.algorithm, num_train=num_train, task=task, named=own is None)
+    assert isinstance(algorithm.batch_size, int)
+    plan = make_plan(
+        recipe.budget,
+        algorithm,
+        batch_size=algorithm.batch_size,
+        num_train=num_train,
+        num_valid=len(prepared.valid) if prepared.valid is not None else 0,
+    )
+    targets = None if algorithm.sampler == "uniform" else prepared.train.targets()
+    order = build_order(algorithm, targets, num_train, recipe.seed)
+    optimizers = build_optimizers(algorithm, module)
+    precision = build_precision(algorithm, device)
+    average = build_average(algorithm, module)
+    trainee = Trainee(
+        module=module,
+        optimizers=optimizers,
+        precision=precision,
+        average=average,
+        plateau=build_plateau(algorithm),
+        device=device,
+    )
+    step = EagerStep(
+        module=module, objective=objective, optimizers=optimizers, knobs=algorithm,
+        precision=precision, average=average, device=device,
+    )  # fmt: skip
+    return Assembly(
+        recipe=recipe,
+        prepared=prepared,
+        module=module,
+        objective=objective,
+        algorithm=algorithm,
+        plan=plan,
+        trainee=trainee,
+        step=step,
+        order=order,
+        metric=METRICS[task.kind][0],
+        notices=objective.notices,
+    )
+
+
+def prepare_data(recipe: Recipe, *, one_tensor: bool) -> Prepared:
+    """The recipe's data, live or named; targets stay raw where the loss needs counts."""
+    source: Any = recipe.data.source
+    if recipe.live.source is not None:
+        source = recipe.live.source
+        if recipe.live.target is not None:
+            source = (source, recipe.live.target)
+    knobs: DataKnobs = recipe.data
+    if needs_raw_target(recipe.loss):
+        knobs = knobs.model_copy(update={"standardise_target": False})
+    return prepare(source, knobs, seed=recipe.seed, one_tensor=one_tensor)
+
+
+def own_model(recipe: Recipe, *, allow_code: bool) -> nn.Module | Callable[..., Any] | None:
+    """The user's own model, live or named as code; None for a built-in one."""
+    if recipe.live.model is not None:
+        return recipe.live.model
+    if names_code(recipe.model.name):
+        return load_code(recipe.model.name, allowed=allow_code)
+    return None
+
+
+def build_model(recipe: Recipe, prepared: Prepared, own: Any | None) -> tuple[nn.Module, int]:
+    """The module, and how many outputs it has; an own module is asked by one dry run."""
+    signature, task = prepared.understanding.signature, prepared.understanding.task
+    wanted = num_outputs_of(recipe, task)
+    if own is None:
+        seed = derive(recipe.seed, "init")
+        return build(recipe.model, signature, wanted, seed), wanted
+    module = adopt(own, signature, wanted, derive(recipe.seed, "init"))
+    shape = try_forward(module, _few(prepared).inputs)
+    return module, 1 if len(shape) == 1 else shape[-1]
+
+
+def num_outputs_of(recipe: Recipe, task: Task) -> int:
+    """Outputs that the loss wants from the head."""
+    named = pairing(task.kind, recipe.loss.name)
+    return (named or PAIRINGS[task.kind][0]).num_outputs(task)
+
+
+def choose_device(knobs: AlgorithmKnobs) -> torch.device:
+    """`auto` takes an accelerator when there is one."""
+    if knobs.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(knobs.device)
+
+
+def _few(prepared: Prepared) -> Batch:
+    return next(prepared.train.batches(min(2, len(prepared.train))))

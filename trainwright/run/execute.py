@@ -1,0 +1,361 @@
+"""How does a run go, from recipe to record? Data, training with its history and checkpoints, then
+judgement; whatever interrupts it, the store is left in a state that opens and resumes."""
+
+import os
+import platform
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from trainwright import recipe as recipes
+from trainwright.core.errors import RunFailed, StoreError, TrainwrightError
+from trainwright.core.records import Notice, RunRecord, RunState
+from trainwright.core.seeds import derive
+from trainwright.recipe import Live, Recipe
+from trainwright.run.assemble import Assembly, assemble
+from trainwright.run.interrupt import Interruption
+from trainwright.run.judge import judge_run, look
+from trainwright.run.messages import (
+    Finished, Listener, Looked, Progressed, Said, Understood,
+)  # fmt: skip
+from trainwright.run.use import use_record
+from trainwright.store.contract import Lease, Reading, Store
+from trainwright.train.checkpoint import Checkpoints, weights_sha256
+from trainwright.train.events import Ended, Evaluated, NonFinite, Stepped
+from trainwright.train.loop import train
+
+FLUSH_SECONDS = 1.0  # history goes to the store this often: a reader sees a run live
+TELL_SECONDS = 0.1  # a progress bar needs no more
+LEASE_SECONDS = 30.0
+RENEW_SECONDS = 10.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Execution:
+    """One run in this process. Not reusable."""
+
+    store: Store
+    record: RunRecord
+    recipe: Recipe
+    listener: Listener
+    allow_code: bool = False
+    keeps: bool = True  # False: nothing can be resumed, so no checkpoint is made
+    assembly: Assembly | None = None
+    checkpoints: Checkpoints = field(init=False)
+    lease: Lease | None = None
+    readings: list[Reading] = field(default_factory=list)
+    parts: dict[str, float] = field(default_factory=dict)
+    _flushed: float = 0.0
+    _told: float = 0.0
+    _renewed: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.checkpoints = Checkpoints(store=self.store, run_id=self.record.id)
+
+    def run(self, *, resume: bool) -> RunRecord:
+        """Runs to the end, or until stopped; the record says which.
+
+        Raises RunFailed when the store fails in the middle, and whatever the user's own code
+        raises, after the record was brought to safety.
+        """
+        self.lease = self.store.claim(self.record.id, seconds=LEASE_SECONDS)
+        began = time.perf_counter()
+        before = self.record.seconds
+        try:
+            with Interruption() as interruption, own_randomness(self.recipe.seed):
+                self._assemble(resume=resume)
+                state = self._train(interruption)
+                if state == "finished":
+                    self._judge(interruption)
+                self._save(state=state, seconds=before + time.perf_counter() - began)
+        except StoreError as error:
+            raise self._unwritable(error) from error
+        except BaseException as error:
+            self._rescue(error)
+            raise
+        finally:
+            self._close()
+        self.listener(Finished(record=self.record))
+        return self.record
+
+    # --- parts of a run, in order ---------------------------------------------------------------
+
+    def _assemble(self, *, resume: bool) -> None:
+        with self._timed("data"):
+            self.assembly = assemble(self.recipe, allow_code=self.allow_code)
+        prepared = self.assembly.prepared
+        if resume:
+            self._same_data(prepared.understanding.fingerprint)
+            for notice in self.checkpoints.restore(self.assembly.trainee):
+                self._say(notice)
+            self.store.truncate_readings(self.record.id, from_step=self.assembly.trainee.step)
+        for notice in self.assembly.notices:
+            self._say(notice)
+        self._save(
+            state="running",
+            understanding=prepared.understanding,
+            num_parameters=sum(p.numel() for p in self.assembly.module.parameters()),
+            device=str(self.assembly.trainee.device),
+            versions=versions(),
+        )
+        self.listener(Understood(run_id=self.record.id, understanding=prepared.understanding))
+
+    def _train(self, interruption: Interruption) -> RunState:
+        assembly = self.assembly
+        assert assembly is not None
+        events = train(
+            assembly.trainee,
+            assembly.prepared.train,
+            assembly.order,
+            assembly.step,
+            knobs=assembly.algorithm,
+            plan=assembly.plan,
+            look=look(assembly) if assembly.prepared.valid is not None else None,
+            metric=assembly.metric,
+        )
+        state: RunState = "finished"
+        with self._timed("train"):
+            for event in events:
+                match event:
+                    case Stepped():
+                        self._stepped(event, assembly)
+                        if interruption.asked:
+                            state = self._stopped("interrupted", Notice(code="interrupted"))
+                            break
+                    case Evaluated():
+                        self._evaluated(event, assembly)
+                    case NonFinite():
+                        self._keep_for_replay(event)
+                        notice = Notice(
+                            code="loss_not_finite",
+                            values={"step": event.step, "loss": str(event.loss)},
+                        )
+                        state = self._stopped("failed", notice)
+                    case Ended():
+                        if event.reason != "budget":
+                            self._say(Notice(code=f"ended_{event.reason}", values={"step": event.step}))
+            events.close()
+        if self.keeps and assembly.trainee.step:
+            with self._timed("checkpoint"):
+                self.checkpoints.save(assembly.trainee)
+        self._flush()
+        return state
+
+    def _judge(self, interruption: Interruption) -> None:
+        assembly = self.assembly
+        assert assembly is not None
+        step, weights = assembly.trainee.chosen(assembly.algorithm.keep)
+        assembly.module.load_state_dict(weights)
+        assembly.module.eval()
+        if self.keeps:
+            with self._timed("checkpoint"):
+                self.checkpoints.save_weights(
+                    weights, step=step, kind="final", plain=use_record(assembly)
+                )
+        self.record = replace(self.record, chosen_step=step, weights_sha256=weights_sha256(weights))
+        self.record = judge_run(self.record, assembly, self.listener, self.parts)
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def _stepped(self, event: Stepped, assembly: Assembly) -> None:
+        trainee, plan = assembly.trainee, assembly.plan
+        trainee.loss_sum = trainee.loss_sum + event.loss
+        trainee.loss_steps += 1
+        if event.step % plan.record_every == 0 or event.step == 1:
+            mean = float(trainee.loss_sum) / trainee.loss_steps
+            trainee.loss_sum, trainee.loss_steps = 0.0, 0
+            values = {
+                "loss": mean,
+                "learning_rate": event.rate,
+                "examples": float(event.step * plan.examples_per_step),
+                "seconds": trainee.seconds,
+            }
+            self.readings.append(Reading(step=event.step, kind="train", values=values))
+            self._housekeep(mean, assembly)
+        if self.keeps and self.checkpoints.is_due():
+            self._flush()
+            self.checkpoints.save(trainee)
+
+    def _housekeep(self, loss: float, assembly: Assembly) -> None:
+        """What is due by the clock: a word to the listener, history to the store, the lease."""
+        now = time.perf_counter()
+        trainee = assembly.trainee
+        if now - self._told > TELL_SECONDS:
+            self._told = now
+            pace = trainee.seconds / max(1, trainee.step)
+            total = trainee.total_steps
+            self.listener(
+                Progressed(
+                    step=trainee.step,
+                    total_steps=total,
+                    loss=loss,
+                    examples_per_second=assembly.plan.examples_per_step / max(pace, 1e-9),
+                    seconds=trainee.seconds,
+                    seconds_left=None if total is None else (total - trainee.step) * pace,
+                )
+            )
+        if now - self._flushed > FLUSH_SECONDS:
+            self._flush()
+        if now - self._renewed > RENEW_SECONDS and self.lease is not None:
+            self._renewed = now
+            self.store.renew(self.lease)
+
+    def _evaluated(self, event: Evaluated, assembly: Assembly) -> None:
+        values = {name: float(value) for name, value in event.metrics.items()}
+        self.readings.append(Reading(step=event.step, kind="valid", values=values))
+        self.listener(Looked(step=event.step, metrics=values, best=event.best))
+
+    def _keep_for_replay(self, event: NonFinite) -> None:
+        """Which examples the step read: with the weights in the checkpoint it can be replayed."""
+        rows = torch.cat([batch.rows for batch in event.batches]).double().cpu().numpy()
+        self.readings.append(Reading(step=event.step, kind="non_finite", values={"rows": rows}))
+
+    # --- record ---------------------------------------------------------------------------------
+
+    def _stopped(self, state: RunState, notice: Notice) -> RunState:
+        self.record = replace(self.record, stopped=notice)
+        self.listener(Said(notice=notice))
+        return state
+
+    def _say(self, notice: Notice) -> None:
+        if notice not in self.record.notices:
+            self.record = replace(self.record, notices=(*self.record.notices, notice))
+        self.listener(Said(notice=notice))
+
+    def _save(self, **changes: object) -> None:
+        if self.assembly is not None:
+            trainee, plan = self.assembly.trainee, self.assembly.plan
+            changes |= {
+                "steps": trainee.step,
+                "total_steps": trainee.total_steps,
+                "examples": trainee.step * plan.examples_per_step,
+                "seconds_by_part": dict(self.parts) | {"checkpoint": self.checkpoints.seconds},
+            }
+        self.record = replace(self.record, **changes)  # pyright: ignore[reportArgumentType]
+        self.store.save_run(self.record)
+
+    def _flush(self) -> None:
+        self._flushed = time.perf_counter()
+        if self.readings:
+            self.store.append(self.record.id, self.readings)
+            self.readings = []
+
+    def _same_data(self, fingerprint: str) -> None:
+        before = self.record.understanding
+        if before is not None and before.fingerprint != fingerprint:
+            raise TrainwrightError(
+                "the data has changed since this run began",
+                allowed="the same bytes as before: a resumed run continues exactly",
+                do="put the old data back, or begin a new run with `trainwright fit`",
+            )
+
+    def _rescue(self, error: BaseException) -> None:
+        """Keeps what can be kept after an error that is not ours to handle."""
+        state: RunState = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        words = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
+        self.record = replace(self.record, stopped=Notice(code="crashed", values=words))
+        try:
+            self._flush()
+            self._save(state=state)
+        except StoreError:
+            pass  # the first error is the one to hear about
+
+    def _unwritable(self, error: StoreError) -> RunFailed:
+        return RunFailed(
+            f"run {self.record.id} stopped: {error.what}",
+            allowed=error.allowed,
+            do=f"{error.do or 'mend the store'}; then `trainwright resume {self.record.id}` goes on "
+            "from the last checkpoint",
+        )
+
+    def _close(self) -> None:
+        if self.assembly is not None:
+            self.assembly.prepared.close()
+        if self.lease is not None:
+            try:
+                self.store.release(self.lease)
+            except StoreError:
+                pass  # it expires by itself
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.parts[part] = self.parts.get(part, 0.0) + time.perf_counter() - began
+
+
+@contextmanager
+def own_randomness(seed: int) -> Iterator[None]:
+    """Runs on random streams of its own and puts the caller's back."""
+    cpu = torch.get_rng_state()
+    gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    torch.manual_seed(derive(seed, "train"))
+    try:
+        yield
+    finally:
+        torch.set_rng_state(cpu)
+        if gpu is not None:
+            torch.cuda.set_rng_state_all(gpu)
+
+
+def versions() -> dict[str, str]:
+    """What the run was made with, for the report."""
+    from importlib.metadata import version
+
+    names = ("trainwright", "torch", "numpy")
+    return {name: version(name) for name in names} | {
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {socket.gethostname()}",
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def begin(
+    recipe: Recipe, store: Store, *, run_id: str, listener: Listener, command: str, **options: bool
+) -> Execution:
+    """A new run in the store, ready to be run."""
+    record = RunRecord(
+        id=run_id,
+        state="new",
+        created=time.time(),
+        recipe=recipes.to_plain(recipe) | {"live": list(recipe.live.names)},
+        recipe_hash=recipes.recipe_hash(recipe),
+        portable=recipe.portable,
+        command=command,
+    )
+    store.create_run(record)
+    return Execution(store=store, record=record, recipe=recipe, listener=listener, **options)
+
+
+def go_on(
+    record: RunRecord, store: Store, *, live: Live, listener: Listener, allow_code: bool
+) -> Execution:
+    """A stopped run, ready to go on.
+
+    Raises RunFailed when there is nothing to go on with, TrainwrightError when live parts of the
+    recipe are missing.
+    """
+    if record.state == "finished":
+        raise TrainwrightError(
+            f"run {record.id} is finished: there is nothing to resume",
+            allowed="a run that is running, interrupted or failed",
+            do=f"`trainwright show {record.id}` shows its result; `trainwright fit` begins another",
+        )
+    missing = sorted(set(record.recipe.get("live", ())) - set(live.names))
+    if missing:
+        raise TrainwrightError(
+            f"run {record.id} was given live objects for {', '.join(missing)}",
+            allowed="the same objects again, from Python",
+            do=f"tw.resume({record.id!r}, store=..., source=X, y=y, model=YourNet)",
+        )
+    recipe = recipes.from_plain(record.recipe).model_copy(update={"live": live})
+    record = replace(record, stopped=None)
+    return Execution(
+        store=store, record=record, recipe=recipe, listener=listener, allow_code=allow_code
+    )

@@ -1,0 +1,120 @@
+"""How good is the network, honestly? Each split measured with intervals, the test rows looked at
+once, other learners on the same rows, and whether deep learning was worth it here."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from trainwright.core.records import Baseline, Metric, Notice, RunRecord, Split
+from trainwright.data.batch import Examples
+from trainwright.evaluate.predict import predict
+from trainwright.evaluate.metrics import score
+from trainwright.run.assemble import Assembly
+from trainwright.run.messages import Compared, Listener
+
+LOOK_BATCH = 1024  # examples per forward pass when only looking: fewer calls, bounded memory
+MOST_TRAIN_EXAMPLES = 50_000  # the training split is measured on at most this many [assumed]
+
+
+def look(assembly: Assembly) -> Callable[[], Mapping[str, float]]:
+    """A function that measures the validation split with the weights that would be kept."""
+    valid = assembly.prepared.valid
+    assert valid is not None
+    task, encoder = valid.task, assembly.prepared.encoder
+    average = assembly.trainee.average
+
+    def measure_now() -> Mapping[str, float]:
+        if average is not None:
+            with average.applied(assembly.module):
+                seen = _predict(assembly, valid)
+        else:
+            seen = _predict(assembly, valid)
+        values = score(task, encoder.decode(seen.predictions), encoder.decode(seen.targets))
+        return {"loss": float(seen.losses.mean()), **values}
+
+    return measure_now
+
+
+def judge_run(
+    record: RunRecord, assembly: Assembly, listener: Listener, parts: dict[str, float]
+) -> RunRecord:
+    """The record with metrics, judgement, baselines and verdict of the weights in the module."""
+    from trainwright.evaluate.judge import judge
+    from trainwright.evaluate.metrics import measure, measure_loss
+
+    began = time.perf_counter()
+    prepared, seed = assembly.prepared, assembly.recipe.seed
+    decode = prepared.encoder.decode
+    splits: dict[Split, Examples | None] = {
+        "train": prepared.train, "valid": prepared.valid, "test": prepared.test,
+    }  # fmt: skip
+    final: Split = "test" if prepared.test else "valid" if prepared.valid else "train"
+    metrics: dict[str, Mapping[str, Metric]] = {}
+    judgement = None
+    predicted = np.zeros(0)
+    for name, examples in splits.items():
+        if examples is None:
+            continue
+        most = MOST_TRAIN_EXAMPLES if name == "train" else None
+        seen = _predict(assembly, examples, most=most)
+        values, targets = decode(seen.predictions), decode(seen.targets)
+        metrics[name] = {
+            "loss": measure_loss(seen.losses),
+            **measure(examples.task, values, targets, seed=seed),
+        }
+        if name == final:
+            predicted = values
+            judgement = judge(
+                examples.task, values, targets, seen.losses, examples, split=name, seed=seed,
+                metrics=metrics[name],
+            )  # fmt: skip
+    record = replace(record, metrics=metrics, judgement=judgement)
+    parts["judge"] = time.perf_counter() - began
+    if wants_baselines(assembly):
+        began = time.perf_counter()
+        record = _with_baselines(record, assembly, predicted, final, listener)
+        parts["baselines"] = time.perf_counter() - began
+    return record
+
+
+def wants_baselines(assembly: Assembly) -> bool:
+    """`auto`: beside every fit but one of a live module."""
+    wanted = assembly.recipe.baselines
+    return assembly.recipe.live.model is None if wanted == "auto" else wanted
+
+
+def _with_baselines(
+    record: RunRecord, assembly: Assembly, predicted: np.ndarray, final: Split, listener: Listener
+) -> RunRecord:
+    from trainwright.evaluate.baselines import run_baselines
+    from trainwright.evaluate.verdict import verdict
+
+    prepared, recipe = assembly.prepared, assembly.recipe
+    split = {"test": prepared.test, "valid": prepared.valid, "train": prepared.train}[final]
+    assert split is not None
+    if final == "train":
+        notice = Notice(code="no_rows_to_compare_on")
+        return replace(record, notices=(*record.notices, notice))
+
+    def tell(baseline: Baseline) -> None:
+        listener(Compared(baseline=baseline))
+
+    found = run_baselines(
+        prepared.train, prepared.valid, split, split.task, prepared.encoder,
+        seed=recipe.seed, seconds=recipe.baseline_seconds, tell=tell,
+    )  # fmt: skip
+    targets = prepared.encoder.decode(split.targets().cpu().numpy())
+    return replace(
+        record,
+        baselines=tuple(found.baselines),
+        verdict=verdict(split.task, predicted, found, targets, seed=recipe.seed),
+    )
+
+
+def _predict(assembly: Assembly, examples: Examples, most: int | None = None):
+    return predict(
+        assembly.module, assembly.objective, examples, batch_size=LOOK_BATCH,
+        device=assembly.trainee.device, most=most,
+    )  # fmt: skip
