@@ -1,0 +1,152 @@
+"""How does a curve look? matplotlib draws numbers only; words and colours come from the page, so
+that a figure follows its language and its light or dark ground."""
+
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from typing import Any
+
+from trainwright.core.records import ReliabilityBin
+from trainwright.report import format as show
+from trainwright.report.curves import Series
+from trainwright.report.markup import Html
+
+# Colours stand for CSS variables and are replaced after drawing: matplotlib knows no variables.
+_VARIABLES = {
+    "#000001": "var(--ink-soft)",
+    "#000002": "var(--rule)",
+    "#000003": "var(--blue)",
+    "#000004": "var(--orange)",
+    "#000005": "var(--ink)",
+    "#000006": "var(--paper)",
+}
+_INK, _RULE, BLUE, ORANGE, _STRONG, _PAPER = _VARIABLES
+_PIXEL = 1 / 72  # matplotlib writes SVG at 72 points an inch; one point is one pixel here
+_SVG = "{http://www.w3.org/2000/svg}"
+_XLINK = "{http://www.w3.org/1999/xlink}href"
+LOG_FROM_RATIO = 50.0  # highest / lowest above which a linear axis hides the end [assumed]
+
+_STEPS = [1, 2, 2.5, 5, 10]  # between round ticks
+
+Line = tuple[Series, str]  # and its colour
+
+
+def curve(name: str, lines: Sequence[Line], *, marked: float | None, log: bool = False) -> Html:
+    """Curves over steps, with a dashed line at the step whose weights were kept."""
+    figure, axes = _canvas(460, 220)
+    for line, colour in lines:
+        if line.thinned:
+            axes.fill_between(line.steps, line.low, line.high, color=colour, alpha=0.18, lw=0)
+        marker = "o" if len(line.steps) <= 25 else ""
+        axes.plot(line.steps, line.values, color=colour, lw=1.8, marker=marker, ms=3.5)
+    values = [v for line, _ in lines for v in line.values]
+    if log and min(values) > 0 and max(values) / min(values) > LOG_FROM_RATIO:
+        axes.set_yscale("log")
+        axes.minorticks_off()
+    if marked is not None:
+        axes.axvline(marked, color=_STRONG, lw=1, ls=(0, (3, 3)))
+    axes.margins(x=0.02, y=0.08)
+    return _written(figure, axes, name)
+
+
+def reliability(name: str, bins: Sequence[ReliabilityBin]) -> Html:
+    """Share correct over confidence; the area of a dot is its number of examples."""
+    figure, axes = _canvas(320, 300)
+    axes.plot([0, 1], [0, 1], color=_INK, lw=1, ls=(0, (3, 3)))
+    filled = [b for b in bins if b.count > 0]
+    most = max((b.count for b in filled), default=1)
+    confidence, accuracy = [b.confidence for b in filled], [b.accuracy for b in filled]
+    axes.plot(confidence, accuracy, color=BLUE, lw=1.2, alpha=0.5)
+    for one in filled:
+        size = 3 + 11 * (one.count / most) ** 0.5
+        axes.plot([one.confidence], [one.accuracy], "o", color=BLUE, ms=size, mec=_PAPER, mew=1)
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_ylim(-0.03, 1.03)
+    return _written(figure, axes, name)
+
+
+def residuals(name: str, pairs: Sequence[tuple[float, float]]) -> Html:
+    """Predictions over targets, with the diagonal where they agree."""
+    figure, axes = _canvas(320, 300)
+    finite = [p for p in pairs if all(abs(v) < float("inf") for v in p)]
+    every = max(1, -(-len(finite) // 600))  # so many dots are still told apart [assumed]
+    targets, predictions = [p[0] for p in finite[::every]], [p[1] for p in finite[::every]]
+    low, high = min(targets + predictions), max(targets + predictions)
+    axes.plot([low, high], [low, high], color=_INK, lw=1, ls=(0, (3, 3)))
+    axes.plot(targets, predictions, "o", color=BLUE, ms=4, mec="none", alpha=0.45)
+    return _written(figure, axes, name)
+
+
+def _canvas(width: int, height: int) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * _PIXEL, height * _PIXEL), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _written(figure: Any, axes: Any, name: str) -> Html:
+    from matplotlib import rc_context
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+
+    plain = FuncFormatter(lambda value, _: _tick(value))
+    axes.xaxis.set_major_formatter(plain)
+    axes.yaxis.set_major_formatter(plain)
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
+    logarithmic = axes.get_yscale() == "log"
+    axes.yaxis.set_major_locator(LogLocator(numticks=5) if logarithmic else MaxNLocator(5, steps=_STEPS))
+    axes.tick_params(length=0, labelsize=11, labelcolor=_INK, pad=5)
+    axes.grid(color=_RULE, lw=1)
+    axes.set_axisbelow(True)
+    axes.patch.set_visible(False)
+    figure.patch.set_visible(False)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(_INK)
+    drawn = io.BytesIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "trainwright"}):
+        figure.savefig(drawn, format="svg", metadata=nothing)
+    return _inline(drawn.getvalue(), name)
+
+
+def _tick(value: float) -> str:
+    if abs(value) >= 10_000 and value % 100 == 0:
+        return f"{value / 1000:,g}k"
+    return f"{value:,.4g}".replace("-", "−") if abs(value) < 10_000 else show.number(value)
+
+
+def _inline(svg: bytes, name: str) -> Html:
+    """matplotlib's file as an element of a page: no namespaces, no fonts of its own, ids that
+    cannot meet another figure's, colours as CSS variables."""
+    root = ElementTree.fromstring(svg)
+    used = set(re.findall(rb'(?:url\(#|href="#)([^")]+)', svg))
+    ids = {old.decode(): f"{name}-{at}" for at, old in enumerate(sorted(used))}
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in (f"{_SVG}metadata", f"{_SVG}style"):
+                parent.remove(child)
+    for element in root.iter():
+        element.tail = None
+        element.text = element.text.strip() if element.text else None
+        element.tag = str(element.tag).removeprefix(_SVG)
+        for key, value in list(element.attrib.items()):
+            del element.attrib[key]
+            if key == "id" and value not in ids:
+                continue
+            element.set("href" if key == _XLINK else key, _rewritten(value, ids))
+    for key in ("width", "height", "version"):
+        root.attrib.pop(key, None)
+    root.set("class", "figure")
+    root.set("aria-hidden", "true")  # the caption says it in words
+    return Html(ElementTree.tostring(root, encoding="unicode", method="html"))
+
+
+def _rewritten(value: str, ids: dict[str, str]) -> str:
+    value = re.sub(r"font: ([\d.]+px) [^;]*", r"font-size: \1", value)
+    value = re.sub(r"font-family: [^;]*; ", "", value)
+    value = re.sub(r"#0000\d\d", lambda found: _VARIABLES.get(found[0], found[0]), value)
+    value = re.sub(r"url\(#([^)]+)\)", lambda found: f"url(#{ids[found[1]]})", value)
+    if value in ids:
+        return ids[value]
+    return f"#{ids[value[1:]]}" if value[:1] == "#" and value[1:] in ids else value
