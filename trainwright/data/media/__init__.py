@@ -1,0 +1,1 @@
+"""Images, audio and text: found, decoded, normalised, changed, shown."""
