@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trainwright.core.errors import DataError
-from trainwright.data.media.image import Undecodable
+from trainwright.data.media.folder import UndecodableError
 
 BANDS = 64  # common for speech commands and sound events [paper: Hershey et al. 2017]
 WINDOW_SECONDS = 0.025  # a vowel is steady for about this long [paper: Davis & Mermelstein 1980]
@@ -46,7 +46,7 @@ class AudioForm:
     def decode(self, data: bytes) -> np.ndarray:
         """File content -> float32 of `shape`; cut at the end, or padded there with silence.
 
-        Raises Undecodable.
+        Raises UndecodableError.
         """
         wave = self.waveform(data)
         if self.representation == "waveform":
@@ -56,7 +56,7 @@ class AudioForm:
     def waveform(self, data: bytes) -> np.ndarray:
         """float32 [num_samples] in [-1, 1] at `sample_rate`.
 
-        Raises Undecodable.
+        Raises UndecodableError.
         """
         wave, rate = read_mono(data, most_seconds=self.num_samples / self.sample_rate + 1)
         wave = resample(wave, rate, self.sample_rate)[: self.num_samples]
@@ -82,7 +82,7 @@ class Heading:
 
 
 def read_heading(data: bytes) -> Heading:
-    """Raises Undecodable."""
+    """Raises UndecodableError."""
     import soundfile
 
     try:
@@ -90,13 +90,13 @@ def read_heading(data: bytes) -> Heading:
             seconds = file.frames / max(1, file.samplerate)
             return Heading(sample_rate=file.samplerate, channels=file.channels, seconds=seconds)
     except Exception as error:
-        raise Undecodable(_reason(error)) from None
+        raise UndecodableError(_reason(error)) from None
 
 
 def read_mono(data: bytes, *, most_seconds: float) -> tuple[np.ndarray, int]:
     """float32 [time], the mean of the channels, and the rate; at most the first `most_seconds`.
 
-    Raises Undecodable, also for a recording without a sample or with NaN.
+    Raises UndecodableError, also for a recording without a sample or with NaN.
     """
     import soundfile
 
@@ -108,13 +108,13 @@ def read_mono(data: bytes, *, most_seconds: float) -> tuple[np.ndarray, int]:
             rate = int(file.samplerate)
     # soundfile raises LibsndfileError, RuntimeError or TypeError by format and damage.
     except Exception as error:
-        raise Undecodable(_reason(error)) from None
+        raise UndecodableError(_reason(error)) from None
     if not len(wave):
-        raise Undecodable("it holds no sound")
+        raise UndecodableError("it holds no sound")
     if len(wave) < expected:
-        raise Undecodable(f"it ends after {len(wave)} of {expected} samples")
+        raise UndecodableError(f"it ends after {len(wave)} of {expected} samples")
     if not np.isfinite(wave).all():
-        raise Undecodable("it holds NaN or infinity")
+        raise UndecodableError("it holds NaN or infinity")
     return wave.mean(axis=1, dtype=np.float32), rate
 
 
@@ -219,7 +219,7 @@ def transform_points(sample_rate: int) -> int:
 def playable(data: bytes) -> bytes:
     """At most two seconds as a 16-bit mono WAV, at 8 to 16 kHz.
 
-    Raises Undecodable.
+    Raises UndecodableError.
     """
     import soundfile
 

@@ -30,6 +30,10 @@ MAX_DEPTH = 32  # folders within folders; deeper is a mistake or a trap [assumed
 NAMED_FILES = 3  # file names given in one notice [assumed]
 
 
+class UndecodableError(Exception):
+    """This one file cannot be read; the reason, without the file's name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
     """Files of one kind. `names` are paths relative to `folder`, in a fixed order.

@@ -1,4 +1,5 @@
-"""How does an image file become pixels? Any mode Pillow knows, as uint8 grey or colour of one size."""
+"""How does an image file become pixels? Any mode Pillow knows, as uint8 grey or colour of one
+size."""
 
 import io
 import warnings
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from trainwright.core.errors import DataError
+from trainwright.data.media.folder import UndecodableError
 
 # Only formats that Pillow decodes by itself (EPS, for one, would start Ghostscript).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
@@ -20,10 +22,6 @@ COLOUR_FILES = 24  # images looked at for colour; most folders show it in the fi
 THUMBNAIL = 96  # pixels of the longer side in reports [assumed]
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I", "F"})
 WHOLE_RANGE = 257  # 65535 / 255: sixteen bits to eight
-
-
-class Undecodable(Exception):
-    """This one file cannot be read; the reason, without the file's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +46,7 @@ class ImageForm:
         Turned upright by EXIF, the short side brought to size, the centre kept; transparent
         pixels lie on white; sixteen-bit values are divided by 257.
 
-        Raises Undecodable.
+        Raises UndecodableError.
         """
         image = open_image(data, want=max(self.height, self.width))
         eight_bits = _eight_bits(image, "L" if self.channels == 1 else "RGB")
@@ -71,7 +69,7 @@ class ImageForm:
 def open_image(data: bytes, *, want: int | None = None) -> Image.Image:
     """A loaded, upright image; `want` lets JPEG be decoded near that many pixels a side.
 
-    Raises Undecodable for anything that is not a whole image of at most Pillow's pixel limit.
+    Raises UndecodableError for anything that is not a whole image of at most Pillow's pixel limit.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata is no reason to speak for every file
@@ -83,12 +81,12 @@ def open_image(data: bytes, *, want: int | None = None) -> Image.Image:
             image.load()
             return ImageOps.exif_transpose(image)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise Undecodable("it would unpack to too many pixels") from None
+            raise UndecodableError("it would unpack to too many pixels") from None
         except MemoryError:
-            raise Undecodable("it does not fit in memory") from None
+            raise UndecodableError("it does not fit in memory") from None
         # Pillow's decoders raise whatever their format's parser stumbles on.
         except Exception as error:
-            raise Undecodable(_reason(error)) from None
+            raise UndecodableError(_reason(error)) from None
 
 
 def choose_form(
@@ -107,7 +105,7 @@ def choose_form(
     for data in files:
         try:
             width, height, mode = _header(data)
-        except Undecodable:
+        except UndecodableError:
             continue
         sides[min(width, height)] += 1
         if grey and channels == "auto" and mode not in GREY_MODES and looked_at < COLOUR_FILES:
@@ -132,7 +130,7 @@ def sizes_and_modes(files: Iterable[bytes]) -> tuple[Counter[tuple[int, int]], C
     for data in files:
         try:
             width, height, mode = _header(data)
-        except Undecodable:
+        except UndecodableError:
             continue
         sizes[width, height] += 1
         modes[mode] += 1
@@ -163,7 +161,7 @@ def _header(data: bytes) -> tuple[int, int, str]:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # EXIF tag Orientation
         except Exception as error:
-            raise Undecodable(_reason(error)) from None
+            raise UndecodableError(_reason(error)) from None
     width, height = image.size
     return (height, width, image.mode) if turned else (width, height, image.mode)
 
@@ -171,7 +169,7 @@ def _header(data: bytes) -> tuple[int, int, str]:
 def _has_colour(data: bytes) -> bool:
     try:
         pixels = np.asarray(_eight_bits(open_image(data, want=64), "RGB"))
-    except Undecodable:
+    except UndecodableError:
         return False
     return bool((pixels != pixels[:, :, :1]).any())
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from trainwright.core.errors import DataError
-from trainwright.data.media.image import Undecodable
+from trainwright.data.media.folder import UndecodableError
 
 PADDING, UNKNOWN, SPECIAL = 0, 1, 2  # ids, and how many of them are reserved
 LONGEST_DEFAULT = 512  # tokens [assumed]
@@ -124,7 +124,7 @@ def fit_tokens(
 def read_text(data: bytes, *, packed: bool = False) -> tuple[str, str]:
     """A file's content as text, and the encoding: utf-8, utf-16 by its mark, else windows-1252.
 
-    Raises Undecodable for what is no text, a damaged gzip, or one that unpacks to over 64 MiB.
+    Raises UndecodableError for what is no text, a damaged gzip, or one that unpacks to over 64 MiB.
     """
     if packed:
         data = _unpack(data)
@@ -137,7 +137,7 @@ def read_text(data: bytes, *, packed: bool = False) -> tuple[str, str]:
             text, encoding = data.decode("cp1252", errors="replace"), "windows-1252"
     controls = sum(text.count(chr(code)) for code in range(32) if chr(code) not in "\t\n\r\f\x1b")
     if "\0" in text or controls > MOST_CONTROLS * len(text):
-        raise Undecodable("it is not text")
+        raise UndecodableError("it is not text")
     return text, encoding
 
 
@@ -173,9 +173,9 @@ def _unpack(data: bytes) -> bytes:
         with gzip.open(io.BytesIO(data)) as file:
             content = file.read(LARGEST_TEXT + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise Undecodable(f"it is not a whole gzip file ({str(error)[:40]})") from None
+        raise UndecodableError(f"it is not a whole gzip file ({str(error)[:40]})") from None
     if len(content) > LARGEST_TEXT:
-        raise Undecodable("it unpacks to over 64 MiB")
+        raise UndecodableError("it unpacks to over 64 MiB")
     return content
 
 

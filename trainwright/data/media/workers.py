@@ -22,7 +22,7 @@ from trainwright.core.records import Notice, Signature
 from trainwright.core.seeds import derive
 from trainwright.core.task import Task
 from trainwright.data.batch import Batch, Order, Shown, steps_per_epoch
-from trainwright.data.media.image import Undecodable
+from trainwright.data.media.folder import UndecodableError
 from trainwright.data.memory import Augment, Transform
 
 PASS_FILES = 32  # files that a worker hands back at once while all are read [assumed]
@@ -72,15 +72,15 @@ def num_workers(wanted: int | Literal["auto"]) -> int:
 
 
 def read_file(path: str) -> bytes:
-    """Raises Undecodable."""
+    """Raises UndecodableError."""
     try:
         if os.path.getsize(path) > LARGEST_FILE:
-            raise Undecodable("it is larger than 1 GiB")
+            raise UndecodableError("it is larger than 1 GiB")
         data = Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise Undecodable(getattr(error, "strerror", None) or str(error)) from None
+        raise UndecodableError(getattr(error, "strerror", None) or str(error)) from None
     if not data:
-        raise Undecodable("it is empty")
+        raise UndecodableError("it is empty")
     return data
 
 
@@ -234,7 +234,7 @@ class _Content:
                 data = read_file(self.paths[position])
                 digest = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
                 array = self.form.decode(data)
-            except Undecodable as error:
+            except UndecodableError as error:
                 failed.append(Failure(position, str(error)))
             digests.append(digest)
             if self.keep:
