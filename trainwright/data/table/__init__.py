@@ -1,0 +1,1 @@
+"""Tables: read, understood, encoded, in memory or as a stream."""
