@@ -1,0 +1,126 @@
+"""Which store does a URL mean? None is memory; a path or sqlite:/// a file; postgresql:// a server.
+Databases are imported only when one is opened."""
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from trainwright.core.errors import StoreError, did_you_mean, shown
+from trainwright.store.artefacts import FolderArtefacts, UrlArtefacts
+from trainwright.store.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from trainwright.store.contract import Artefacts, Store
+
+DEFAULT_URL = "./trainwright.db"
+ALLOWED = "a path as ./trainwright.db, sqlite:///PATH, or postgresql://USER:PASSWORD@HOST/DATABASE"
+_SCHEMES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
+
+
+def open_store(url: str | Path | None, *, create: bool = True) -> "Store":
+    """The store at `url`; made when there is none, unless `create` is False.
+
+    `?artefacts=FOLDER_OR_URL` says where large files go: by default into `X.files/` beside a file
+    X.db, and into `./trainwright.files/` for a server. Raises StoreError.
+    """
+    if url is None:
+        return MemoryStore()
+    if isinstance(url, Path):
+        return _open_file(str(url), None, create)
+    scheme, separator, rest = url.partition("://")
+    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+        return _open_file(url, None, create)
+    scheme = scheme.lower()
+    if scheme not in _SCHEMES:
+        raise StoreError(
+            f"{shown(scheme)} is no kind of store",
+            allowed=ALLOWED,
+            do=did_you_mean(scheme, _SCHEMES),
+        )
+    if scheme != "sqlite":
+        return _open_server(url)
+    path, _, query = rest.partition("?")
+    if path in ("", "/", "/:memory:"):
+        return MemoryStore()
+    if not path.startswith("/"):
+        raise StoreError(
+            f"{shown(url)} has two slashes where a path needs three",
+            allowed=ALLOWED,
+            do="write sqlite:///" + shown(path)[1:-1],
+        )
+    return _open_file(path[1:], dict(parse_qsl(query)).get("artefacts"), create)
+
+
+def _open_file(name: str, artefacts: str | None, create: bool) -> "Store":
+    if not name or "\0" in name:
+        raise StoreError("the store has no name", allowed=ALLOWED, do="name a file")
+    path = Path(os.path.abspath(os.path.expanduser(name)))
+    place = shown(name)
+    if path.is_dir():
+        raise StoreError(
+            f"{place} is a folder",
+            allowed=ALLOWED,
+            do=f"name a file in it, as {name}/trainwright.db",
+        )
+    if not create and not path.exists():
+        raise StoreError(
+            f"there is no store at {place}",
+            allowed=ALLOWED,
+            do="train a run first, or name the store with --store",
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the folder of {place} cannot be made: {error.strerror}",
+            allowed="a file that may be written, in a folder that may be written",
+            do="check the path and its permissions, or name another store with --store",
+        ) from error
+    from trainwright.store.engine import sqlite_engine
+    from trainwright.store.sql import SqlStore
+
+    beside = path.with_suffix(".files") if path.suffix else path.with_name(path.name + ".files")
+    return SqlStore(
+        sqlite_engine(path), place=place, artefacts=_artefacts(artefacts) or FolderArtefacts(beside)
+    )
+
+
+def _open_server(text: str) -> "Store":
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from trainwright.store.engine import postgres_engine
+    from trainwright.store.sql import SqlStore
+
+    try:
+        url = make_url(text)
+    except (SQLAlchemyError, ValueError) as error:
+        raise StoreError(  # the text is not shown: it may hold a password
+            "the store's URL cannot be read", allowed=ALLOWED, do="escape odd characters as %40"
+        ) from error
+    artefacts = url.query.get("artefacts")
+    url = url.set(drivername="postgresql+psycopg").difference_update_query(["artefacts"])
+    host = url.host or url.query.get("host") or "localhost"
+    place = shown(f"postgresql://{host}{f':{url.port}' if url.port else ''}/{url.database or ''}")
+    try:
+        engine = postgres_engine(url)
+    except ImportError as error:
+        raise StoreError(
+            f"{place} needs the package psycopg, which is not installed",
+            do="pip install trainwright[postgres]",
+        ) from error
+    folder = artefacts if isinstance(artefacts, str) else None
+    beside = FolderArtefacts(Path.cwd() / "trainwright.files")
+    return SqlStore(engine, place=place, artefacts=_artefacts(folder) or beside)
+
+
+def _artefacts(where: str | None) -> "Artefacts | None":
+    """A folder by its path or file://, anything else by fsspec."""
+    if not where:
+        return None
+    scheme, separator, rest = where.partition("://")
+    if separator and scheme.lower() not in ("file", "local"):
+        return UrlArtefacts(where)
+    return FolderArtefacts(Path(os.path.abspath(os.path.expanduser(rest if separator else where))))
