@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainwright import recipe as recipes
 from trainwright.core.errors import TrainwrightError, shown
-from trainwright.core.records import Metric, Notice, RunRecord, RunState
+from trainwright.core.records import Metric, RunRecord, RunState
 from trainwright.recipe import Live, Recipe
 from trainwright.run.messages import Listener, nobody
 
@@ -284,5 +284,3 @@ def _listener(quiet: bool) -> Listener:
     from trainwright.report.live import listener_for
 
     return listener_for(sys.stderr)
-
-

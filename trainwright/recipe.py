@@ -111,7 +111,8 @@ def parse(text: str) -> Recipe:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         problem = Problem(
             path="recipe", what=f"this is not TOML: {shown(str(error))[1:-1]}",
-            allowed="TOML, https://toml.io", do="`trainwright recipe new SOURCE` writes one to start from",
+            allowed="TOML, https://toml.io",
+            do="`trainwright recipe new SOURCE` writes one to start from",
         )  # fmt: skip
         raise RecipeError([problem]) from None
     return from_plain(plain)
@@ -123,7 +124,8 @@ def load(path: str | Path) -> Recipe:
     try:
         if place.stat().st_size > MAX_RECIPE_BYTES:
             raise TrainwrightError(
-                f"{shown(str(path))} is too large for a recipe", allowed=f"{MAX_RECIPE_BYTES} bytes",
+                f"{shown(str(path))} is too large for a recipe",
+                allowed=f"{MAX_RECIPE_BYTES} bytes",
                 do="give the recipe with --recipe and the data as the source",
             )  # fmt: skip
         text = place.read_text(encoding="utf-8")
@@ -211,12 +213,13 @@ def edit(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     return edited.model_copy(update={"live": recipe.live})
 
 
-def edit_words(recipe: Recipe, words: Iterable[str]) -> Recipe:
-    """`edit` from the command line's `path=value` words; values are TOML, or else plain text.
+def edit_all(recipe: Recipe, settings: Mapping[str, Any], words: Iterable[str]) -> Recipe:
+    """`edit` by `settings` and by the command line's `path=value` words, which win.
 
-    Raises RecipeError with every problem at once.
+    Values in words are TOML, or else plain text; `width` stands for `model.width` where only one
+    knob ends so. Raises RecipeError with every problem at once.
     """
-    settings: dict[str, Any] = {}
+    merged = dict(settings)
     problems = []
     for word in words:
         path, equals, text = word.partition("=")
@@ -226,9 +229,9 @@ def edit_words(recipe: Recipe, words: Iterable[str]) -> Recipe:
                         allowed="KNOB=VALUE", do="for example --set model.width=128")
             )  # fmt: skip
         else:
-            settings[_full_path(path.strip())] = _value(text.strip())
+            merged[_full_path(path.strip())] = _value(text.strip())
     try:
-        edited = edit(recipe, settings)
+        edited = edit(recipe, merged)
     except RecipeError as error:
         raise RecipeError([*problems, *error.problems]) from None
     if problems:

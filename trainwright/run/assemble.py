@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainwright import recipe as recipes
 from trainwright.algorithm.average import build_average
 from trainwright.algorithm.knobs import AlgorithmKnobs
 from trainwright.algorithm.optimizer import build_optimizers
@@ -16,13 +15,18 @@ from trainwright.algorithm.precision import build_precision
 from trainwright.algorithm.resolve import resolve
 from trainwright.algorithm.sampler import build_order
 from trainwright.algorithm.schedule import build_plateau
+from trainwright.algorithm.update import Update
 from trainwright.core.records import Notice
-from trainwright.core.seeds import derive
-from trainwright.core.task import METRICS, PAIRINGS, Task, pairing
+from trainwright.core.task import METRICS
 from trainwright.data.batch import Batch, Order, Prepared
 from trainwright.data.knobs import DataKnobs
 from trainwright.data.prepare import prepare
-from trainwright.loss.build import build_objective, needs_raw_target
+from trainwright.loss.build import (
+    build_objective,
+    check_target,
+    needs_raw_target,
+    num_outputs_for_loss,
+)
 from trainwright.loss.objective import Objective
 from trainwright.model.build import build
 from trainwright.model.own import adopt, try_forward
@@ -40,6 +44,7 @@ class Assembly:
     recipe: Recipe
     prepared: Prepared
     module: nn.Module
+    num_outputs: int
     objective: Objective
     algorithm: AlgorithmKnobs  # every `auto` resolved
     plan: Plan
@@ -58,24 +63,23 @@ def assemble(
     Raises RecipeError, DataError or ModelError with everything a user must mend.
     """
     own = own_model(recipe, allow_code=allow_code)
+    own_loss = loss_code(recipe, allow_code=allow_code)
     if prepared is None:
         prepared = prepare_data(recipe, one_tensor=own is not None)
     device = choose_device(recipe.algorithm)
-    task = prepared.understanding.task
-    module, num_outputs = build_model(recipe, prepared, own)
+    understanding = prepared.understanding
+    module, num_outputs = build_model(recipe, prepared, own, own_loss)
     module.to(device)
-    custom = recipe.live.loss
-    if custom is None and names_code(recipe.loss.name):
-        custom = load_code(recipe.loss.name, allowed=allow_code)
     objective = build_objective(
         recipe.loss,
-        task,
-        class_counts=list(prepared.understanding.class_counts.values()) or None,
-        custom=custom,
+        understanding.task,
+        class_counts=list(understanding.class_counts.values()) or None,
+        custom=own_loss,
         num_outputs=num_outputs,
     ).to(device)
+    check_target(recipe.loss, _few(prepared).target)
     num_train = len(prepared.train)
-    algorithm = resolve(recipe.algorithm, num_train=num_train, task=task, named=own is None)
+    algorithm = resolve(recipe.algorithm, num_train=num_train)
     assert isinstance(algorithm.batch_size, int)
     plan = make_plan(
         recipe.budget,
@@ -85,7 +89,9 @@ def assemble(
         num_valid=len(prepared.valid) if prepared.valid is not None else 0,
     )
     targets = None if algorithm.sampler == "uniform" else prepared.train.targets()
-    order = build_order(algorithm, targets, num_train, recipe.seed)
+    order = build_order(
+        algorithm, targets, num_train, recipe.seed, classes=understanding.task.classes
+    )
     optimizers = build_optimizers(algorithm, module)
     precision = build_precision(algorithm, device)
     average = build_average(algorithm, module)
@@ -98,20 +104,25 @@ def assemble(
         device=device,
     )
     step = EagerStep(
-        module=module, objective=objective, optimizers=optimizers, knobs=algorithm,
-        precision=precision, average=average, device=device,
-    )  # fmt: skip
+        module=module,
+        objective=objective,
+        update=Update(algorithm, module, optimizers, precision),
+        precision=precision,
+        average=average,
+        device=device,
+    )
     return Assembly(
         recipe=recipe,
         prepared=prepared,
         module=module,
+        num_outputs=num_outputs,
         objective=objective,
         algorithm=algorithm,
         plan=plan,
         trainee=trainee,
         step=step,
         order=order,
-        metric=METRICS[task.kind][0],
+        metric=METRICS[understanding.task.kind][0],
         notices=objective.notices,
     )
 
@@ -138,22 +149,26 @@ def own_model(recipe: Recipe, *, allow_code: bool) -> nn.Module | Callable[..., 
     return None
 
 
-def build_model(recipe: Recipe, prepared: Prepared, own: Any | None) -> tuple[nn.Module, int]:
+def loss_code(recipe: Recipe, *, allow_code: bool) -> Callable[..., Any] | None:
+    """The user's own loss, live or named as code; None for a built-in one."""
+    if recipe.live.loss is not None:
+        return recipe.live.loss
+    if names_code(recipe.loss.name):
+        return load_code(recipe.loss.name, allowed=allow_code)
+    return None
+
+
+def build_model(
+    recipe: Recipe, prepared: Prepared, own: Any | None, own_loss: Any | None
+) -> tuple[nn.Module, int]:
     """The module, and how many outputs it has; an own module is asked by one dry run."""
     signature, task = prepared.understanding.signature, prepared.understanding.task
-    wanted = num_outputs_of(recipe, task)
+    wanted = num_outputs_for_loss(recipe.loss, task, own_loss)
     if own is None:
-        seed = derive(recipe.seed, "init")
-        return build(recipe.model, signature, wanted, seed), wanted
-    module = adopt(own, signature, wanted, derive(recipe.seed, "init"))
+        return build(recipe.model, signature, wanted, recipe.seed), wanted
+    module = adopt(own, signature, wanted, recipe.seed)
     shape = try_forward(module, _few(prepared).inputs)
     return module, 1 if len(shape) == 1 else shape[-1]
-
-
-def num_outputs_of(recipe: Recipe, task: Task) -> int:
-    """Outputs that the loss wants from the head."""
-    named = pairing(task.kind, recipe.loss.name)
-    return (named or PAIRINGS[task.kind][0]).num_outputs(task)
 
 
 def choose_device(knobs: AlgorithmKnobs) -> torch.device:

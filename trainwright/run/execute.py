@@ -6,7 +6,7 @@ import platform
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -20,7 +20,12 @@ from trainwright.run.assemble import Assembly, assemble
 from trainwright.run.interrupt import Interruption
 from trainwright.run.judge import judge_run, look
 from trainwright.run.messages import (
-    Finished, Listener, Looked, Progressed, Said, Understood,
+    Finished,
+    Listener,
+    Looked,
+    Progressed,
+    Said,
+    Understood,
 )  # fmt: skip
 from trainwright.run.use import use_record
 from trainwright.store.contract import Lease, Reading, Store
@@ -92,7 +97,7 @@ class Execution:
             self._same_data(prepared.understanding.fingerprint)
             for notice in self.checkpoints.restore(self.assembly.trainee):
                 self._say(notice)
-            self.store.truncate_readings(self.record.id, from_step=self.assembly.trainee.step)
+            self.store.truncate_readings(self.record.id, after_step=self.assembly.trainee.step)
         for notice in self.assembly.notices:
             self._say(notice)
         self._save(
@@ -137,7 +142,9 @@ class Execution:
                         state = self._stopped("failed", notice)
                     case Ended():
                         if event.reason != "budget":
-                            self._say(Notice(code=f"ended_{event.reason}", values={"step": event.step}))
+                            self._say(
+                                Notice(code=f"ended_{event.reason}", values={"step": event.step})
+                            )
             events.close()
         if self.keeps and assembly.trainee.step:
             with self._timed("checkpoint"):
@@ -258,28 +265,24 @@ class Execution:
         state: RunState = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         words = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
         self.record = replace(self.record, stopped=Notice(code="crashed", values=words))
-        try:
+        with suppress(StoreError):  # the first error is the one to hear about
             self._flush()
             self._save(state=state)
-        except StoreError:
-            pass  # the first error is the one to hear about
 
     def _unwritable(self, error: StoreError) -> RunFailed:
         return RunFailed(
             f"run {self.record.id} stopped: {error.what}",
             allowed=error.allowed,
-            do=f"{error.do or 'mend the store'}; then `trainwright resume {self.record.id}` goes on "
-            "from the last checkpoint",
+            do=f"{error.do or 'mend the store'}; then `trainwright resume {self.record.id}` goes "
+            "on from the last checkpoint",
         )
 
     def _close(self) -> None:
         if self.assembly is not None:
             self.assembly.prepared.close()
         if self.lease is not None:
-            try:
+            with suppress(StoreError):  # else it expires by itself
                 self.store.release(self.lease)
-            except StoreError:
-                pass  # it expires by itself
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:

@@ -9,8 +9,8 @@ import numpy as np
 
 from trainwright.core.records import Baseline, Metric, Notice, RunRecord, Split
 from trainwright.data.batch import Examples
-from trainwright.evaluate.predict import predict
 from trainwright.evaluate.metrics import score
+from trainwright.evaluate.predict import predict
 from trainwright.run.assemble import Assembly
 from trainwright.run.messages import Compared, Listener
 
@@ -27,7 +27,7 @@ def look(assembly: Assembly) -> Callable[[], Mapping[str, float]]:
 
     def measure_now() -> Mapping[str, float]:
         if average is not None:
-            with average.applied(assembly.module):
+            with average.applied():
                 seen = _predict(assembly, valid)
         else:
             seen = _predict(assembly, valid)

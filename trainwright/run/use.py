@@ -1,5 +1,5 @@
-"""How is a finished run used again? Encoder, model and head are rebuilt from what was written beside
-the weights, so that a prediction after loading is equal to the bit."""
+"""How is a finished run used again? Encoder, model and head are rebuilt from what was written
+beside the weights, so that a prediction after loading is equal to the bit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,13 +10,12 @@ import torch
 from torch import nn
 
 from trainwright import recipe as recipes
-from trainwright.core.errors import ModelError, RunFailed, StoreError
-from trainwright.core.records import RunRecord, Signature, from_plain, to_plain
-from trainwright.core.seeds import derive
+from trainwright.core.errors import ModelError, RunFailed
+from trainwright.core.records import Metric, Notice, RunRecord, Signature, from_plain, to_plain
 from trainwright.core.task import Task
 from trainwright.data.batch import Encoder, Examples
 from trainwright.data.prepare import encoder_from_record
-from trainwright.evaluate.predict import predict
+from trainwright.evaluate.predict import Seen, predict
 from trainwright.loss.build import build_objective
 from trainwright.loss.objective import Objective
 from trainwright.model.build import build
@@ -43,11 +42,23 @@ class Predictor:
     def probabilities(self, source: object) -> tuple[np.ndarray, Examples]:
         """[example, class_] probabilities, or [example(, target)] numbers in the user's unit."""
         examples = self.encoder.encode(source, with_target=False)
+        return self.encoder.decode(self._predict(examples).predictions), examples
+
+    def _predict(self, examples: Examples) -> Seen:
         device = next((p.device for p in self.module.parameters()), torch.device("cpu"))
-        seen = predict(
+        return predict(
             self.module, self.objective, examples, batch_size=PREDICT_BATCH, device=device
         )
-        return self.encoder.decode(seen.predictions), examples
+
+    def measure(self, source: object) -> tuple[dict[str, Metric], tuple[Notice, ...]]:
+        """Metrics with intervals on new data whose answers are known."""
+        from trainwright.evaluate.metrics import measure, measure_loss
+
+        examples = self.encoder.encode(source, with_target=True)
+        seen = self._predict(examples)
+        values, targets = self.encoder.decode(seen.predictions), self.encoder.decode(seen.targets)
+        metrics = measure(self.task, values, targets)
+        return {"loss": measure_loss(seen.losses), **metrics}, examples.notices
 
     def answers(self, probabilities: np.ndarray) -> np.ndarray:
         """Class names (several labels: joined by |), or the numbers themselves."""
@@ -101,7 +112,7 @@ def load_predictor(
         )
     encoder = encoder_from_record(use["encoder"])
     signature = from_plain(Signature, use["signature"])
-    seed, outputs = derive(recipe.seed, "init"), int(use["num_outputs"])
+    seed, outputs = recipe.seed, int(use["num_outputs"])
     module = (
         build(recipe.model, signature, outputs, seed)
         if own is None

@@ -48,22 +48,32 @@ class Checkpoints:
         tensors, plain = capture(trainee)
         files = {
             "state.safetensors": self._put(tensors),
-            "state.json": self.store.artefacts.put(json.dumps(plain).encode()),
+            "state.json": self._put_plain(plain),
         }
         if trainee.best is not None:
             files["best.safetensors"] = self._put(trainee.best.weights)
         self.store.save_checkpoint(self.run_id, step=trainee.step, kind="latest", files=files)
-        for old in self.store.checkpoints(self.run_id, kind="latest")[KEPT:]:
-            self.store.delete_checkpoint(old)
+        self._forget_old()
         self._last = time.perf_counter()
         self._cost = self._last - began
         self.seconds += self._cost
+
+    def _forget_old(self) -> None:
+        """Drops all but the last two, with the files that only they name."""
+        saved = self.store.checkpoints(self.run_id)
+        latest = [checkpoint for checkpoint in saved if checkpoint.kind == "latest"]
+        old = latest[KEPT:]
+        kept = {digest for c in saved if c not in old for digest in c.files.values()}
+        for checkpoint in old:
+            self.store.delete_checkpoint(checkpoint)
+            for digest in set(checkpoint.files.values()) - kept:
+                self.store.artefacts.delete(digest)
 
     def save_weights(self, weights: Tensors, *, step: int, kind: Kind, plain: Any = None) -> None:
         """Writes weights alone, with any plain values needed to use them."""
         files = {"weights.safetensors": self._put(weights)}
         if plain is not None:
-            files["use.json"] = self.store.artefacts.put(json.dumps(plain).encode())
+            files["use.json"] = self._put_plain(plain)
         self.store.save_checkpoint(self.run_id, step=step, kind=kind, files=files)
 
     def restore(self, trainee: Trainee) -> list[Notice]:
@@ -95,7 +105,13 @@ class Checkpoints:
         return weights, None if use is None else json.loads(self.store.artefacts.get(use))
 
     def _put(self, tensors: Tensors) -> str:
-        return self.store.artefacts.put(save_tensors(_apart(tensors)))
+        """The run's name goes in with the bytes: equal weights of two runs stay two files, so that
+        one run's clearing up never takes the other's."""
+        data = save_tensors(_apart(tensors), metadata={"run": self.run_id})
+        return self.store.artefacts.put(data)
+
+    def _put_plain(self, plain: Any) -> str:
+        return self.store.artefacts.put(json.dumps({"run": self.run_id, **plain}).encode())
 
 
 def _apart(tensors: Tensors) -> Tensors:

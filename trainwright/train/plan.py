@@ -71,7 +71,8 @@ def pace(plan: Plan, *, step: int, elapsed: float) -> int | None:
 
     Deciding once makes the schedule a function of the step, so that a resumed run repeats it.
     """
-    assert plan.seconds is not None and plan.total_steps is None
+    assert plan.seconds is not None
+    assert plan.total_steps is None
     if step < PACE_STEPS or elapsed < PACE_SHARE * plan.seconds:
         return None
     return max(step, int(step * plan.seconds / elapsed))

@@ -43,7 +43,7 @@ class Trainee:
     waited: float = 0.0
     best: Best | None = None
     looks_without_gain: int = 0
-    loss_sum: float = 0.0  # since the last row of history
+    loss_sum: Tensor | float = 0.0  # since the last row of history
     loss_steps: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
@@ -73,7 +73,7 @@ def _rank(metrics: Mapping[str, float], metric: str) -> tuple[float, float]:
 
 
 def capture(trainee: Trainee) -> tuple[Tensors, dict[str, Any]]:
-    """(tensors, plain values) from which `restore` makes an equal trainee; best weights excluded."""
+    """(tensors, plain values) to `restore` an equal trainee from, but for its best weights."""
     tensors = {f"module.{name}": t for name, t in trainee.module.state_dict().items()}
     optimizers = []
     for i, optimizer in enumerate(trainee.optimizers):
@@ -97,7 +97,7 @@ def capture(trainee: Trainee) -> tuple[Tensors, dict[str, Any]]:
         "seconds": trainee.seconds,
         "waited": trainee.waited,
         "looks_without_gain": trainee.looks_without_gain,
-        "loss_sum": trainee.loss_sum,
+        "loss_sum": float(trainee.loss_sum),
         "loss_steps": trainee.loss_steps,
         "optimizers": optimizers,
         "precision": trainee.precision.state(),
@@ -148,9 +148,10 @@ def _restore_optimizer(optimizer: Optimizer, tensors: Tensors, saved: Mapping[st
     for path, tensor in tensors.items():
         key, _, name = path.partition(".")
         parameter = parameters[int(key)]
-        if tensor.shape == parameter.shape and tensor.dim() > 1:
-            tensor = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
-        state.setdefault(int(key), {})[name] = tensor
+        alike = tensor.shape == parameter.shape and tensor.dim() > 1
+        like = torch.empty_like(parameter, dtype=tensor.dtype) if alike else tensor
+        laid_out = like.copy_(tensor) if alike else tensor
+        state.setdefault(int(key), {})[name] = laid_out
     for key, values in saved["scalars"].items():
         state.setdefault(int(key), {}).update(values)
     optimizer.load_state_dict({"state": state, "param_groups": saved["groups"]})

@@ -1,0 +1,121 @@
+"""What is `trainwright`? The commands by task, one place where errors become sentences, and the
+exit codes: 0 fine, 2 wrong use, 3 the run failed, 130 interrupted (3 and 130 can be resumed)."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from trainwright.core.errors import TrainwrightError
+from trainwright.core.words import LANGUAGES, say, use_language
+
+WRONG_USE = 2
+INTERRUPTED = 130
+
+# name: (where it lives, group). A command's module is imported only when it is asked for.
+COMMANDS = {
+    "fit": ("trainwright.cli.train:fit", "train"),
+    "resume": ("trainwright.cli.train:resume", "train"),
+    "predict": ("trainwright.cli.use:predict", "use"),
+    "evaluate": ("trainwright.cli.use:evaluate", "use"),
+    "runs": ("trainwright.cli.look:runs", "look"),
+    "show": ("trainwright.cli.look:show", "look"),
+    "report": ("trainwright.cli.look:report", "look"),
+    "explain": ("trainwright.cli.look:explain", "look"),
+    "sweep": ("trainwright.cli.keep:sweep", "keep"),
+}
+RECIPE_COMMANDS = {
+    "new": "trainwright.cli.recipes:new",
+    "check": "trainwright.cli.recipes:check",
+    "schema": "trainwright.cli.recipes:schema",
+}
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """The `trainwright` command."""
+    sys.exit(run(list(sys.argv[1:] if words is None else words)))
+
+
+def run(words: list[str]) -> int:
+    """Runs one command; returns its exit code."""
+    from rich.markup import escape
+
+    from trainwright.cli.output import error_console
+
+    try:
+        words = _take_language(words)
+        code = make_app()(words, exit_on_error=False, print_error=False)
+    except TrainwrightError as error:
+        error_console().print(f"[bold red]{say('error.label')}[/] {escape(str(error))}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        error_console().print(say("error.interrupted"))
+        return INTERRUPTED
+    except BrokenPipeError:  # `trainwright runs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        from cyclopts import CycloptsError
+
+        if not isinstance(error, CycloptsError):
+            raise
+        error_console().print(f"[bold red]{say('error.label')}[/] {escape(str(error))}")
+        error_console().print(say("error.see_help"))
+        return WRONG_USE
+    return code if isinstance(code, int) else 0
+
+
+def make_app():
+    """The command line as cyclopts knows it."""
+    from cyclopts import App, Group
+
+    import trainwright
+
+    groups = {
+        name: Group(say(f"group.{name}"), sort_key=i)
+        for i, name in enumerate(("train", "use", "look", "recipe", "keep"))
+    }
+    app = App(
+        name="trainwright",
+        help=say("help.trainwright"),
+        help_format="plaintext",
+        version=trainwright.__version__,
+        help_epilogue=say("help.epilogue"),
+        group_arguments=say("group.arguments"),
+        group_parameters=say("group.options"),
+        result_action="return_value",
+    )
+    app["--help"].group = groups["keep"]
+    app["--version"].group = groups["keep"]
+    for name, (place, group) in COMMANDS.items():
+        app.command(place, name=name, help=say(f"help.{name}"), group=groups[group])
+    recipe = App(
+        name="recipe", help=say("help.recipe"), group=groups["recipe"], help_format="plaintext"
+    )
+    for name, place in RECIPE_COMMANDS.items():
+        recipe.command(place, name=name, help=say(f"help.recipe_{name}"))
+    app.command(recipe)
+    app.register_install_completion_command(
+        name="--install-completion", help=say("help.completion"), group=groups["keep"]
+    )
+    return app
+
+
+def _take_language(words: list[str]) -> list[str]:
+    """`--language en|zh-Hant` may stand anywhere; it must be known before any help is written."""
+    kept: list[str] = []
+    chosen: str | None = None
+    rest = iter(words)
+    for word in rest:
+        if word == "--language":
+            chosen = next(rest, "")
+        elif word.startswith("--language="):
+            chosen = word.partition("=")[2]
+        else:
+            kept.append(word)
+    if chosen is not None and chosen not in LANGUAGES:
+        raise TrainwrightError(
+            f"{chosen[:20]!r} is not a language spoken here", allowed=", ".join(LANGUAGES),
+            do="for example --language zh-Hant",
+        )  # fmt: skip
+    use_language(chosen)
+    return kept

@@ -1,0 +1,94 @@
+"""trainwright recipe new, check, schema: write a recipe from data, find every mistake in one."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from trainwright import recipe as recipes
+from trainwright.cli import options
+from trainwright.cli.output import console, error_console, print_json
+from trainwright.core.errors import RecipeError, TrainwrightError, shown
+from trainwright.core.words import say
+
+
+def new(
+    source: options.Source,
+    /,
+    *,
+    target: options.Target = None,
+    settings: options.Settings = None,
+    out: options.Out = None,
+    json: options.Json = False,
+) -> int:
+    from trainwright.cli.recipe_words import recipe_from_words
+    from trainwright.report.terminal import columns_table
+    from trainwright.run.assemble import prepare_data
+
+    made = recipe_from_words(source, None, settings, target=target)
+    prepared = prepare_data(made, one_tensor=False)
+    prepared.close()
+    understood = prepared.understanding
+    if made.data.target is None and understood.columns:
+        made = recipes.edit(made, {"data.target": understood.task.target})
+    text = recipes.render(made, comments=True)
+    if json:
+        print_json({"recipe": recipes.to_plain(made), "toml": text})
+        return 0
+    if understood.columns:
+        error_console().print(columns_table(understood))
+    if out is None:
+        print(text, end="")
+        return 0
+    try:
+        Path(out).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise TrainwrightError(
+            f"{shown(out)} cannot be written: {error.strerror}",
+            allowed="a folder that can be written", do="name another file with --out",
+        ) from None  # fmt: skip
+    console().print(say("recipe.written", place=out), markup=False)
+    return 0
+
+
+def check(
+    recipe: Annotated[str, Parameter(name="RECIPE", help=say("option.recipe"))],
+    /,
+    *,
+    settings: options.Settings = None,
+    json: options.Json = False,
+) -> int:
+    try:
+        made = recipes.edit_all(recipes.load(recipe), {}, settings or ())
+    except RecipeError as error:
+        if not json:
+            raise
+        print_json(
+            {
+                "ok": False,
+                "problems": [
+                    {"path": p.path, "what": p.what, "allowed": p.allowed, "do": p.do}
+                    for p in error.problems
+                ],
+            }
+        )
+        return error.exit_code
+    changed = recipes.diff(recipes.Recipe(), made)
+    if json:
+        print_json({"ok": True, "problems": [], "recipe_hash": recipes.recipe_hash(made)})
+    else:
+        console().print(
+            say("recipe.sound", hash=recipes.recipe_hash(made), changed=len(changed)), markup=False
+        )
+    return 0
+
+
+def schema(*, out: options.Out = None) -> int:
+    import json
+
+    text = json.dumps(recipes.schema(), indent=2)
+    if out is None:
+        print(text)
+    else:
+        Path(out).write_text(text + "\n", encoding="utf-8")
+    return 0
