@@ -43,6 +43,10 @@ class AudioForm:
     def dtype(self) -> Any:
         return np.float32
 
+    @property
+    def num_bytes(self) -> int:
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
     def decode(self, data: bytes) -> np.ndarray:
         """File content -> float32 of `shape`; cut at the end, or padded there with silence.
 

@@ -7,11 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Literal
+from typing import Literal, TypeVar
+
+import numpy as np
 
 from trainwright.core.errors import DataError, shown
 from trainwright.core.records import Notice, Split
 
+Items = TypeVar("Items", tuple[str, ...], np.ndarray)
 MediaKind = Literal["image", "audio", "text"]
 
 SUFFIXES: dict[MediaKind, tuple[str, ...]] = {
@@ -66,6 +69,11 @@ def class_order(labels: Iterable[str]) -> tuple[str, ...]:
     if all(re.fullmatch(r"[+-]?\d+(\.\d+)?", name, re.ASCII) for name in names):
         names.sort(key=lambda name: (float(name), name))
     return tuple(names)
+
+
+def evenly(items: Items, most: int) -> Items:
+    """At most `most` of the items, evenly spaced, so that every class is seen."""
+    return items[:: max(1, -(-len(items) // most))]
 
 
 def list_folder(folder: str, *, with_labels: bool = True) -> Listing:

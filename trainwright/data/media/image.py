@@ -2,9 +2,10 @@
 size."""
 
 import io
+import math
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,6 +40,10 @@ class ImageForm:
     @property
     def dtype(self) -> Any:
         return np.uint8
+
+    @property
+    def num_bytes(self) -> int:
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def decode(self, data: bytes) -> np.ndarray:
         """File content -> uint8 [channel, height, width].
@@ -144,12 +149,6 @@ def thumbnail(pixels: np.ndarray) -> bytes:
     into = io.BytesIO()
     image.save(into, format="PNG")
     return into.getvalue()
-
-
-def evenly(items: Sequence[str], most: int) -> list[str]:
-    """At most `most` of the items, evenly spaced, so that every class is seen."""
-    count = min(len(items), most)
-    return [items[index * len(items) // count] for index in range(count)]
 
 
 def _header(data: bytes) -> tuple[int, int, str]:
