@@ -9,6 +9,7 @@ from trainwright.core.errors import TrainwrightError
 from trainwright.core.words import LANGUAGES, say, use_language
 
 WRONG_USE = 2
+RUN_FAILED = 3
 INTERRUPTED = 130
 
 # name: (where it lives, group). A command's module is imported only when it is asked for.
@@ -57,7 +58,9 @@ def run(words: list[str]) -> int:
         from cyclopts import CycloptsError
 
         if not isinstance(error, CycloptsError):
-            raise
+            error_console().print_exception()
+            error_console().print(say("error.unexpected"))
+            return RUN_FAILED
         error_console().print(f"[bold red]{say('error.label')}[/] {escape(str(error))}")
         error_console().print(say("error.see_help"))
         return WRONG_USE

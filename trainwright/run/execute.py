@@ -67,7 +67,8 @@ class Execution:
         Raises RunFailed when the store fails in the middle, and whatever the user's own code
         raises, after the record was brought to safety.
         """
-        self.lease = self.store.claim(self.record.id, seconds=LEASE_SECONDS)
+        if resume:
+            self.lease = self.store.claim(self.record.id, seconds=LEASE_SECONDS)
         began = time.perf_counter()
         before = self.record.seconds
         try:
@@ -98,6 +99,9 @@ class Execution:
             for notice in self.checkpoints.restore(self.assembly.trainee):
                 self._say(notice)
             self.store.truncate_readings(self.record.id, after_step=self.assembly.trainee.step)
+        else:  # a recipe that cannot be assembled leaves no run behind
+            self.store.create_run(self.record)
+            self.lease = self.store.claim(self.record.id, seconds=LEASE_SECONDS)
         for notice in self.assembly.notices:
             self._say(notice)
         self._save(
@@ -264,6 +268,8 @@ class Execution:
         """Keeps what can be kept after an error that is not ours to handle."""
         state: RunState = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         words = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
+        if self.lease is None:
+            return
         self.record = replace(self.record, stopped=Notice(code="crashed", values=words))
         with suppress(StoreError):  # the first error is the one to hear about
             self._flush()
@@ -322,7 +328,7 @@ def versions() -> dict[str, str]:
 def begin(
     recipe: Recipe, store: Store, *, run_id: str, listener: Listener, command: str, **options: bool
 ) -> Execution:
-    """A new run in the store, ready to be run."""
+    """A new run, ready to be run; it enters the store once its parts fit together."""
     record = RunRecord(
         id=run_id,
         state="new",
@@ -332,7 +338,6 @@ def begin(
         portable=recipe.portable,
         command=command,
     )
-    store.create_run(record)
     return Execution(store=store, record=record, recipe=recipe, listener=listener, **options)
 
 
