@@ -30,7 +30,8 @@ class Batch:
 class Order(Protocol):
     """Which examples an epoch visits: a pure function of `seed` and the epoch's number."""
 
-    seed: int
+    @property
+    def seed(self) -> int: ...
 
     def epoch(self, number: int) -> Tensor:
         """int64 [num] positions within the split."""
@@ -49,9 +50,16 @@ class Shown:
 class Examples(Protocol):
     """One split, wherever it lives (memory, files, a stream)."""
 
-    signature: Signature
-    task: Task
-    notices: tuple[Notice, ...]
+    @property
+    def signature(self) -> Signature: ...
+
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What was done to these examples in particular."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -84,7 +92,8 @@ class Examples(Protocol):
 class Encoder(Protocol):
     """Everything fitted on the training rows, enough to encode new data in the same way."""
 
-    task: Task
+    @property
+    def task(self) -> Task: ...
 
     def encode(self, source: object, *, with_target: bool) -> Examples:
         """New data as examples (absent targets are zeros); what was done is in `.notices`."""

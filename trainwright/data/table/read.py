@@ -3,6 +3,7 @@ not fit in memory."""
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -74,7 +75,7 @@ def _columnar(piece: Piece, content: bytes) -> pl.DataFrame:
             return pl.read_parquet(io.BytesIO(content))
         if content[:4] == b"\xff\xff\xff\xff":
             return pl.read_ipc_stream(io.BytesIO(content))
-        return pl.read_ipc(io.BytesIO(content), memory_map=False)
+        return pl.read_ipc(io.BytesIO(content))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         raise DataError(
             f"{shown(piece.path)} is damaged or cut short: "
@@ -107,7 +108,7 @@ def _json_lines(content: bytes, name: str, notices: list[Notice]) -> pl.DataFram
     )
 
 
-def json_series(name: str, values: list[object]) -> pl.Series:
+def json_series(name: str, values: Sequence[object]) -> pl.Series:
     """Python values as a column; mixed ones as text."""
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {bool} or kinds <= {str}:

@@ -65,7 +65,7 @@ def find_pieces(source: str) -> list[Piece]:
             )  # fmt: skip
     elif os.path.isdir(path):
         files = sorted(p for p in map(str, Path(path).iterdir()) if os.path.isfile(p))
-        found = [p for p in files if _suffixes(p)[0] in _SUFFIXES]
+        found = [p for p in files if is_table_name(p)]
         if not found:
             raise DataError(
                 f"the folder {shown(source)} holds no examples",
@@ -227,6 +227,12 @@ def _suffixes(path: str) -> tuple[str, str | None]:
     if last in _PACKED:
         return os.path.splitext(stem)[1], _PACKED[last]
     return last, None
+
+
+def is_table_name(name: str) -> bool:
+    """Whether a file is a table by its suffix; .txt may be a text."""
+    suffix, _ = _suffixes(name)
+    return suffix in _SUFFIXES and suffix != ".txt"
 
 
 @contextmanager
