@@ -28,7 +28,11 @@ class Batch:
 
 
 class Order(Protocol):
-    """Which examples an epoch visits: a pure function of `seed` and the epoch's number."""
+    """Which examples an epoch visits: a pure function of `seed` and the epoch's number.
+
+    An order that visits each example once, shuffled, may also say `uniform = True`: a split on
+    disk then shuffles in blocks by `seed` and does not ask for positions of all its rows.
+    """
 
     @property
     def seed(self) -> int: ...

@@ -54,7 +54,7 @@ def split_rows(
     wanted = np.array([1 - valid_fraction - test_fraction, valid_fraction, test_fraction])
     notices: list[Notice] = []
     if given is not None:
-        where = _by_words(given)
+        where = words_to_splits(given)
         if valid_fraction > 0 and not (where == VALID).any():
             _carve(where, valid_fraction, labels, row_hashes, seed)
             notices.append(Notice(code="split_valid_carved", values={"share": valid_fraction}))
@@ -295,7 +295,11 @@ def _by_time(times: np.ndarray, wanted: np.ndarray, notices: list[Notice]) -> np
     return where
 
 
-def _by_words(given: Sequence[object]) -> np.ndarray:
+def words_to_splits(given: Sequence[object]) -> np.ndarray:
+    """int8 [num]: TRAIN, VALID or TEST for each word.
+
+    Raises DataError for words that name no split.
+    """
     words = [str(word).strip().lower() for word in given]
     kinds = dict.fromkeys(words)
     meaning = {word: split for split, known in _WORDS.items() for word in known}

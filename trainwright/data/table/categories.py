@@ -54,21 +54,26 @@ class Categories:
         return {**asdict(self), "words": list(self.words)}
 
 
-def fit_categories(series: pl.Series, *, how: str, limit: int, one_tensor: bool) -> Categories:
-    """From the training rows; `how` is auto, one_hot or embedding."""
-    words = words_of(series)
-    counts = words.drop_nulls().value_counts()
-    found = dict(zip(*(counts.get_column(c).to_list() for c in counts.columns), strict=True))
+def fit_categories(
+    name: str, counts: Mapping[str | None, int], *, how: str, limit: int, one_tensor: bool
+) -> Categories:
+    """From the training rows' words and how often each comes, None for missing; `how` is auto,
+    one_hot or embedding."""
+    found = {word: count for word, count in counts.items() if word is not None}
     embedded = not one_tensor and (how == "embedding" or (how == "auto" and len(found) > limit))
     if embedded and min(found.values(), default=0) < 2:
         found = {word: count for word, count in found.items() if count > 1}
     elif not embedded and len(found) > MAX_ONE_HOT and one_tensor:
         common = sorted(found, key=lambda word: (-found[word], word))[:MAX_ONE_HOT]
         found = {word: found[word] for word in common}
-    marked = not embedded and words.null_count() > 0
-    return Categories(
-        name=series.name, words=tuple(sorted(found)), embedded=embedded, marked=marked
-    )
+    marked = not embedded and counts.get(None, 0) > 0
+    return Categories(name=name, words=tuple(sorted(found)), embedded=embedded, marked=marked)
+
+
+def count_words(series: pl.Series) -> dict[str | None, int]:
+    """How often each word of a column comes, None for missing."""
+    counts = words_of(series).value_counts()
+    return dict(zip(*(counts.get_column(c).to_list() for c in counts.columns), strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,7 +54,7 @@ def typed(frame: pl.DataFrame, *, semicolons: bool = False) -> Typed:
     `semicolons`: the cells were parted by semicolons, as where commas are decimal.
     """
     notices: list[Notice] = []
-    columns = {series.name: _simplified(series) for series in frame.get_columns()}
+    columns = {series.name: simplified(series) for series in frame.get_columns()}
     text = _replace_numbers(
         columns, [n for n, series in columns.items() if series.dtype == pl.String]
     )
@@ -212,7 +212,7 @@ def _say_lost(before: pl.Series, after: pl.Series, notices: list[Notice]) -> Non
         notices.append(Notice(code="cells_unparsed", values=values))
 
 
-def _simplified(series: pl.Series) -> pl.Series:
+def simplified(series: pl.Series) -> pl.Series:
     """Columns of files with types of their own, brought to the few types used here."""
     dtype = series.dtype
     if dtype in (pl.Categorical, pl.Enum):

@@ -120,12 +120,19 @@ def read_rows(content: bytes, name: str, notices: list[Notice]) -> tuple[pl.Data
     return frame, plain
 
 
-def check_rows(content: bytes, dialect: Dialect, name: str) -> None:
+def check_rows(
+    content: bytes,
+    dialect: Dialect,
+    name: str,
+    *,
+    expected: int | None = None,
+    first_line: int = 1,
+) -> None:
     """Raises DataError naming the first line with another number of cells, or with a cell beyond
     CELL_BYTES.
     """
-    expected: int | None = None
-    line, bad, first_bad = 1, 0, (0, 0)
+    expected = None if expected is None else expected - 1
+    line, bad, first_bad = first_line, 0, (0, 0)
     for counts, lengths in _separators(content, dialect.separator, dialect.quoted):
         if expected is None and len(counts):
             expected = int(counts[0])
@@ -151,17 +158,7 @@ def parse(content: bytes, dialect: Dialect, name: str, notices: list[Notice]) ->
 
     Raises DataError when polars cannot parse what was checked.
     """
-    try:
-        frame = pl.read_csv(
-            io.BytesIO(content), separator=dialect.separator, has_header=False,
-            quote_char='"' if dialect.quoted else None, infer_schema=False,
-            null_values=list(MISSING_WORDS),
-        )  # fmt: skip
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
-        raise DataError(
-            f"{shown(name)} cannot be parsed: {shown(str(error).splitlines()[0])}",
-            allowed="rows of cells, the same number in each", do="check how it was written",
-        ) from None  # fmt: skip
+    frame = parse_rows(content, dialect, name)
     width = frame.width
     names = header_names(content, dialect, width, notices)
     if dialect.header:
@@ -175,6 +172,35 @@ def parse(content: bytes, dialect: Dialect, name: str, notices: list[Notice]) ->
             do="check how the file was written",
         )  # fmt: skip
     return frame
+
+
+def parse_rows(content: bytes, dialect: Dialect, name: str) -> pl.DataFrame:
+    """All rows, a header among them, as text in columns without names of their own."""
+    try:
+        return pl.read_csv(
+            io.BytesIO(content), separator=dialect.separator, has_header=False,
+            quote_char='"' if dialect.quoted else None, infer_schema=False,
+            null_values=list(MISSING_WORDS),
+        )  # fmt: skip
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
+        raise DataError(
+            f"{shown(name)} cannot be parsed: {shown(str(error).splitlines()[0])}",
+            allowed="rows of cells, the same number in each", do="check how it was written",
+        ) from None  # fmt: skip
+
+
+def end_of_first_row(content: bytes, dialect: Dialect) -> int:
+    """Just after the line end that closes the first row."""
+    end = content.find(b"\n") + 1
+    while dialect.quoted and end and content.count(b'"', 0, end) % 2:
+        end = content.find(b"\n", end) + 1
+    return end or len(content)
+
+
+def width_of(row: bytes, dialect: Dialect) -> int:
+    """Cells of a row."""
+    counts, _ = next(_separators(row, dialect.separator, dialect.quoted))
+    return int(counts[0]) + 1
 
 
 def header_names(content: bytes, dialect: Dialect, width: int, notices: list[Notice]) -> list[str]:

@@ -20,6 +20,7 @@ from trainwright.data.table.categories import (
     Categories,
     Moments,
     categories_from_record,
+    count_words,
     fit_categories,
     fit_moments,
     moments_from_record,
@@ -215,7 +216,11 @@ def fit_encoder(
     )
     categories = tuple(
         fit_categories(
-            frame[n], how=knobs.categories, limit=knobs.one_hot_limit, one_tensor=one_tensor
+            n,
+            count_words(frame[n]),
+            how=knobs.categories,
+            limit=knobs.one_hot_limit,
+            one_tensor=one_tensor,
         )
         for n, role in roles.items()
         if role == "categorical"

@@ -88,7 +88,15 @@ def _json_lines(content: bytes, name: str, notices: list[Notice]) -> pl.DataFram
     """One object per line, or one array of objects."""
     content, _ = delimited.decode(content, name, notices)
     refuse_binary(content, name)
-    rows = _json_rows(content.decode("utf-8"), name)
+    return json_frame(content.decode("utf-8"), name, notices)
+
+
+def json_frame(text: str, name: str, notices: list[Notice], first_line: int = 1) -> pl.DataFrame:
+    """Objects as rows, columns in order of appearance.
+
+    Raises DataError naming the line that is not JSON.
+    """
+    rows = _json_rows(text, name, first_line)
     columns: dict[str, list[object]] = {}
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
@@ -129,14 +137,14 @@ def _json_word(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _json_rows(text: str, name: str) -> list[object]:
-    line = 1
+def _json_rows(text: str, name: str, first_line: int) -> list[object]:
+    line = first_line
     try:
         if text.lstrip().startswith("["):
             rows = json.loads(text)
             return rows if isinstance(rows, list) else [rows]
         rows = []
-        for line, row in enumerate(text.split("\n"), start=1):  # noqa: B007 (named in the error)
+        for line, row in enumerate(text.split("\n"), start=first_line):  # noqa: B007 (named in the error)
             if row.strip():
                 rows.append(json.loads(row))
         return rows

@@ -218,7 +218,7 @@ def _read_words(
             f"the target {shown(name)} holds words such as {shown(sample)}, not numbers",
             allowed="numbers, for regression", do="set data.task to auto, or mend the cells",
         )  # fmt: skip
-    present = list(counts) if coding is not None else _ordered(list(counts))
+    present = list(counts) if coding is not None else ordered_classes(list(counts))
     index = {word: code for code, word in enumerate(present)}
     codes = np.array([index.get(word, 0) for word in words], dtype=np.int64)  # pyright: ignore[reportArgumentType,reportCallIssue]
     if coding is not None:
@@ -327,9 +327,12 @@ def _kind_of_numbers(values: np.ndarray, wanted: str) -> TaskKind:
     return "multiclass" if distinct <= MAX_CLASS_VALUES and enough else "regression"
 
 
-def _ordered(words: list[str]) -> list[str]:
-    """Sorted; of two words, the positive one second, so that class 1 is the event."""
-    words = sorted(words)
+def ordered_classes(words: list[str]) -> list[str]:
+    """Sorted, numbers by size; of two words the positive one second: class 1 is the event."""
+    try:
+        words = sorted(words, key=float)
+    except ValueError:
+        words = sorted(words)
     if len(words) == 2 and words[0].lower() in POSITIVE and words[1].lower() not in POSITIVE:
         words.reverse()
     return words
