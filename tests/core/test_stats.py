@@ -65,7 +65,7 @@ def test_chunks_stay_small_and_all_resamples_come():
     chunks = list(resample_weights(100_000, 200, seed=0))
     assert len(chunks) > 1
     assert sum(len(chunk) for chunk in chunks) == 200
-    assert max(chunk.nbytes for chunk in chunks) <= 1 << 25
+    assert max(chunk.nbytes for chunk in chunks) <= 1 << 24
 
 
 def test_bootstrap_deviation_of_a_mean_is_its_standard_error():

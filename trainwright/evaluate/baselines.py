@@ -1,5 +1,5 @@
-"""What do simple learners reach on the same rows? Constant, linear, tree, SVM and boosted trees from
-scikit-learn, in the seconds that they are given."""
+"""What do simple learners reach on the same rows? Constant, linear, tree, SVM and boosted trees
+from scikit-learn, in the seconds that they are given."""
 
 import time
 import warnings
@@ -136,9 +136,7 @@ def _fitted(name: str, task: Task, rows: Rows, total: int, seed: int, clock: _Cl
     return fit
 
 
-def _fit_in_time(
-    fit: _Fit, task: Task, rows: Rows, total: int, seed: int, clock: _Clock
-) -> None:
+def _fit_in_time(fit: _Fit, task: Task, rows: Rows, total: int, seed: int, clock: _Clock) -> None:
     """Draws the rows that time allows and fits on them; in `fit.notices` what was not done."""
     name = fit.name
     allowed = clock.left * SHARE[name]

@@ -44,8 +44,7 @@ def flatten(batch: Batch, signature: Signature) -> Rows:
     """One batch as flat rows."""
     num = len(batch.target)
     numbers, codes, counts = [], [], None
-    for part in batch.inputs:
-        part = part.detach().cpu()
+    for part in (given.detach().cpu() for given in batch.inputs):
         if part.is_floating_point():
             numbers.append(_numbers(part, signature).numpy())
         elif signature.kind == "text":
@@ -94,8 +93,8 @@ def is_pooled(signature: Signature) -> bool:
 def _numbers(part: Tensor, signature: Signature) -> Tensor:
     part = part.float()
     num = len(part)
-    if part[0].numel() <= MOST_FEATURES if num else True:
-        return part.reshape(num, part[0].numel() if num else 0)
+    if part.shape[1:].numel() <= MOST_FEATURES:
+        return part.reshape(num, part.shape[1:].numel())
     if signature.kind == "audio" and part.dim() == 3 and part.shape[1] <= 2:
         part = _spectra(part)
     if part.dim() == 3:

@@ -16,7 +16,7 @@ from trainwright.evaluate.flatten import Rows
 Predict = Callable[[Rows], np.ndarray]
 MOST_TREE_TOKENS = 512  # boosted trees need dense columns [assumed]
 MOST_CATEGORIES = 254  # what HistGradientBoosting's bins hold
-MOST_BOOSTED_TREES = 3000  # trees are one per class and round: rounds are cut to stay below [assumed]
+MOST_BOOSTED_TREES = 3000  # one per class and round: rounds are cut for it [assumed]
 SMALLEST_LEAF = 5  # a fully grown tree's probabilities are all 0 or 1 [assumed]
 
 
@@ -63,7 +63,7 @@ def _constant(task: Task, target: np.ndarray) -> Predict:
     return lambda new: np.broadcast_to(guess, (len(new), *np.shape(guess))).copy()
 
 
-def _classifier(name: str, seed: int, coded: np.ndarray, task: Task) -> Any:
+def _classifier(name: str, seed: int, coded: Any, task: Task) -> Any:
     match name:
         case "logistic":
             from sklearn.linear_model import LogisticRegression
@@ -87,7 +87,7 @@ def _classifier(name: str, seed: int, coded: np.ndarray, task: Task) -> Any:
     raise AssertionError(name)
 
 
-def _regressor(name: str, seed: int, coded: np.ndarray, task: Task) -> Any:
+def _regressor(name: str, seed: int, coded: Any, task: Task) -> Any:
     match name:
         case "linear":
             from sklearn.linear_model import Ridge
@@ -158,7 +158,7 @@ def _linear_view(rows: Rows) -> Callable[[Rows], Any]:
     scaler = StandardScaler().fit(rows.numbers) if rows.numbers.shape[1] else None
     coder = None
     if rows.codes.shape[1]:
-        coder = OneHotEncoder(handle_unknown="ignore", dtype=np.float32).fit(rows.codes)
+        coder = OneHotEncoder(handle_unknown="ignore").fit(rows.codes)
     weigher = None if rows.counts is None else TfidfTransformer(sublinear_tf=True).fit(rows.counts)
 
     def view(new: Rows) -> Any:
@@ -167,7 +167,11 @@ def _linear_view(rows: Rows) -> Callable[[Rows], Any]:
         parts += [] if weigher is None else [weigher.transform(new.counts)]
         if not parts:
             return dense
-        return csr_array(hstack([csr_array(dense), *parts], format="csr"))
+        joined = csr_array(hstack([csr_array(dense), *parts], format="csr"))
+        if joined.nnz < 2**31:  # LinearSVC takes no wider indices, and scipy may have made them
+            joined.indices = joined.indices.astype(np.int32)
+            joined.indptr = joined.indptr.astype(np.int32)
+        return joined
 
     return view
 

@@ -38,15 +38,15 @@ def predict(
 
     `precision` computes the forward pass under autocast; losses are of float32 outputs.
     """
-    device = torch.device(device)
-    autocast = torch.autocast(device.type, dtype=precision or torch.bfloat16,
+    place = torch.device(device)
+    autocast = torch.autocast(place.type, dtype=precision or torch.bfloat16,
                               enabled=precision is not None)  # fmt: skip
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     count = 0
     with undisturbed(module), torch.inference_mode():
         for batch in examples.batches(batch_size):
-            inputs = tuple(part.to(device, non_blocking=True) for part in batch.inputs)
-            target = batch.target.to(device, non_blocking=True)
+            inputs = tuple(part.to(place, non_blocking=True) for part in batch.inputs)
+            target = batch.target.to(place, non_blocking=True)
             with autocast:
                 outputs = first_output(module(*inputs))
             if precision is not None:

@@ -58,9 +58,7 @@ def verdict(
     ours_now = estimate_metric(metric, task, predictions, target)
     theirs_now = estimate_metric(metric, task, theirs, target)
     difference = sign * (ours_now.value - theirs_now.value)
-    found = Verdict(
-        code="not_worth_it", metric=metric, baseline=rival, num_examples=len(target)
-    )
+    found = Verdict(code="not_worth_it", metric=metric, baseline=rival, num_examples=len(target))
     if not np.isfinite(difference):
         return found
     if len(target) > MOST_BOOTSTRAP_ROWS:
