@@ -19,7 +19,7 @@ def prepare(source: object, knobs: DataKnobs, *, seed: int, one_tensor: bool = F
 
     Raises DataError for whatever cannot be learnt from.
     """
-    if source is None or source == "":
+    if source is None or (isinstance(source, str) and not source):
         raise DataError(
             "there is no source", allowed="a file, folder, URL, sklearn:… or synthetic:…, or X, y",
             do="name one, e.g. data.source = 'customers.csv'",

@@ -43,7 +43,7 @@ def _delimited(piece: Piece, notices: list[Notice]) -> Iterator[pl.DataFrame]:
         said = notices if dialect is None else []
         block, _ = delimited.decode(content, piece.path, said)
         if dialect is None:
-            dialect = delimited.sniff(block, piece.path)
+            dialect, _ = delimited.settle(block, piece.path, said)
             first = block[: delimited.end_of_first_row(block, dialect)]
             header = first if dialect.header else b""
             block = block[len(header) :]

@@ -99,25 +99,34 @@ def sniff(content: bytes, name: str) -> Dialect:
 
 
 def read_rows(content: bytes, name: str, notices: list[Notice]) -> tuple[pl.DataFrame, Dialect]:
-    """All rows as text. Quotes that do not enclose cells are taken as plain characters when the
-    rows are even without them."""
+    """All rows as text, and how they were written."""
+    dialect, raw = settle(content, name, notices)
+    return named_rows(raw, content, dialect, name, notices), dialect
+
+
+def settle(content: bytes, name: str, notices: list[Notice]) -> tuple[Dialect, pl.DataFrame]:
+    """The dialect in which the rows are even, and the rows, a header among them.
+
+    Quotes that do not enclose cells are taken as plain characters when the rows are even so.
+    Raises DataError when they never are.
+    """
     dialect = sniff(content, name)
     try:
         check_rows(content, dialect, name)
-        return parse(content, dialect, name, notices), dialect
+        return dialect, parse_rows(content, dialect, name)
     except DataError:
         if not dialect.quoted or b'"' not in content:
             raise
         plain = replace(dialect, quoted=False)
         try:
             check_rows(content, plain, name)
-            frame = parse(content, plain, name, notices)
+            frame = parse_rows(content, plain, name)
         except DataError:
             frame = None
         if frame is None:
             raise
     notices.append(Notice(code="quotes_literal"))
-    return frame, plain
+    return plain, frame
 
 
 def check_rows(
@@ -153,12 +162,13 @@ def check_rows(
         )
 
 
-def parse(content: bytes, dialect: Dialect, name: str, notices: list[Notice]) -> pl.DataFrame:
-    """The rows as a frame, typed where every cell of a column is of that type.
+def named_rows(
+    frame: pl.DataFrame, content: bytes, dialect: Dialect, name: str, notices: list[Notice]
+) -> pl.DataFrame:
+    """Rows under their names, without the header and without blank lines.
 
-    Raises DataError when polars cannot parse what was checked.
+    Raises DataError when none is left.
     """
-    frame = parse_rows(content, dialect, name)
     width = frame.width
     names = header_names(content, dialect, width, notices)
     if dialect.header:
@@ -199,8 +209,8 @@ def end_of_first_row(content: bytes, dialect: Dialect) -> int:
 
 def width_of(row: bytes, dialect: Dialect) -> int:
     """Cells of a row."""
-    counts, _ = next(_separators(row, dialect.separator, dialect.quoted))
-    return int(counts[0]) + 1
+    counts = [c for c, _ in _separators(row, dialect.separator, dialect.quoted)]
+    return int(np.concatenate(counts)[0]) + 1
 
 
 def header_names(content: bytes, dialect: Dialect, width: int, notices: list[Notice]) -> list[str]:

@@ -64,7 +64,7 @@ def columns_of(
 def numeric_columns(values: np.ndarray, names: Sequence[str]) -> dict[str, Column]:
     """Roles of columns of numbers [rows, columns], NaN where missing, all columns at once."""
     values = values.astype(np.float64, copy=False)
-    unknown = np.isnan(values)
+    unknown = ~np.isfinite(values)
     missing = unknown.sum(axis=0)
     low = np.where(unknown, np.inf, values).min(axis=0, initial=np.inf)
     high = np.where(unknown, -np.inf, values).max(axis=0, initial=-np.inf)
@@ -106,7 +106,7 @@ def _counting(
 ) -> np.ndarray:
     """bool [columns]: row numbers, that is first, first + 1, first + 2, … with first 0 or 1."""
     num = len(values)
-    counting = (missing == 0) & np.isin(low, (0.0, 1.0)) & (high - low == num - 1)
+    counting = (missing == 0) & np.isin(low, (0.0, 1.0)) & (high == low + (num - 1))
     counting &= num >= MIN_IDENTIFIED
     for i in np.flatnonzero(counting).tolist():
         counting[i] = bool((np.diff(values[:, i]) == 1).all())
@@ -114,7 +114,7 @@ def _counting(
 
 
 def _all_distinct_whole(values: np.ndarray) -> bool:
-    known = values[~np.isnan(values)]
+    known = values[np.isfinite(values)]
     if len(known) < MIN_IDENTIFIED or not (known == np.floor(known)).all():
         return False
     return len(np.unique(known)) == len(known)

@@ -3,9 +3,9 @@ in blocks that are shuffled by seed, so that any batch can be the first."""
 
 import os
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO
 
 import numpy as np
 import polars as pl
@@ -36,7 +36,9 @@ class Spool:
         fields += [("target", target_type, shape), ("row", np.int64)]
         self.dtype = np.dtype(fields)
         self.num = 0
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder(), buffering=0)  # noqa: SIM115
+        with tempfile.TemporaryFile(dir=folder(), buffering=0) as file:
+            self._file = os.dup(file.fileno())
+        self._closing = weakref.finalize(self, os.close, self._file)
 
     def append(self, inputs: Sequence[Tensor], target: Tensor, rows: np.ndarray) -> None:
         """Raises DataError when the disk is full."""
@@ -44,10 +46,10 @@ class Spool:
         block["features"], block["target"], block["row"] = inputs[0], target, rows
         if len(inputs) > 1:
             block["codes"] = inputs[1]
-        data, done = memoryview(block).cast("B") if len(rows) else b"", 0
+        data, done = memoryview(block.tobytes()), 0
         try:
             while done < len(data):
-                done += self._file.write(data[done:])
+                done += os.write(self._file, data[done:])
         except OSError as error:
             raise DataError(
                 f"the encoded table does not fit on the disk: {error.strerror}",
@@ -57,18 +59,19 @@ class Spool:
         self.num += len(rows)
 
     def read(self, begin: int, end: int) -> np.ndarray:
-        """Rows begin to end as records."""
+        """Rows begin to end as records, at least one."""
         size = self.dtype.itemsize
         block = np.empty(end - begin, dtype=self.dtype)
-        view, done = memoryview(block).cast("B") if end > begin else b"", 0
+        view: memoryview = memoryview(block).cast("B")  # pyright: ignore[reportArgumentType]
+        done = 0
         while done < len(view):
-            count = os.preadv(self._file.fileno(), [view[done:]], begin * size + done)
+            count = os.preadv(self._file, [view[done:]], begin * size + done)
             assert count > 0, "the temporary file ended early"
             done += count
         return block
 
     def close(self) -> None:
-        self._file.close()
+        self._closing()
 
 
 def folder() -> str:
@@ -112,7 +115,8 @@ class SpooledExamples:
                 held += len(part)
                 if held < size:
                     continue
-                records, rows = (np.concatenate(p) if len(p) > 1 else p[0] for p in zip(*kept))  # noqa: B905
+                records = np.concatenate([part for part, _ in kept])
+                rows = np.concatenate([part for _, part in kept])
                 whole = held - held % size
                 yield from self._cut(records[:whole], rows[:whole], size)
                 kept, held = [(records[whole:], rows[whole:])], held - whole
@@ -203,11 +207,11 @@ class SpooledExamples:
         return held[positions + offset[positions // BLOCK_ROWS]]
 
     def _cut(self, records: np.ndarray, rows: np.ndarray, size: int) -> Iterator[Batch]:
-        inputs = [torch.from_numpy(np.ascontiguousarray(records["features"]))]
+        inputs = [torch.from_numpy(records["features"].copy())]
         if "codes" in (records.dtype.names or ()):
-            inputs.append(torch.from_numpy(np.ascontiguousarray(records["codes"])))
-        target = torch.from_numpy(np.ascontiguousarray(records["target"]))
+            inputs.append(torch.from_numpy(records["codes"].copy()))
+        target = torch.from_numpy(records["target"].copy())
         parts = zip(*(part.split(size) for part in inputs), strict=True)
-        places = torch.from_numpy(np.ascontiguousarray(rows)).split(size)
+        places = torch.from_numpy(rows.copy()).split(size)
         for batch, wanted, where in zip(parts, target.split(size), places, strict=True):
             yield Batch(inputs=batch, target=wanted, rows=where)

@@ -66,8 +66,8 @@ class _Seen:
 
     numbers: _Sums
     target: _Sums
-    classes: Counter[str]
-    words: dict[str, Counter[str | None]]
+    classes: Counter
+    words: dict[str, Counter]
     rows: dict[int, int] = field(default_factory=lambda: {TRAIN: 0, VALID: 0, TEST: 0})
 
 
@@ -228,8 +228,8 @@ def _count(stream: _Stream, known: Understood, draft: TableEncoder, splitter: Ca
             words, target = None, draft.coding.read(raw)
             labelled = target.known
         where = splitter(frame)
-        for split in seen.rows:
-            seen.rows[split] += int((labelled & (where == split)).sum())
+        for which in seen.rows:
+            seen.rows[which] += int((labelled & (where == which)).sum())
         mask = labelled & (where == TRAIN)
         train = frame.filter(pl.Series(mask))
         if words is not None:
@@ -314,8 +314,8 @@ def _written(
         values = encoder.coding.encode(target.values)
         where = splitter(frame)
         dropped += int((~target.known).sum())
-        for split, spool in spools.items():
-            rows = np.flatnonzero(target.known & (where == split))
+        for which, spool in spools.items():
+            rows = np.flatnonzero(target.known & (where == which))
             index = torch.from_numpy(rows)
             spool.append([part[index] for part in inputs], values[index], rows + first)
         counts += _classes_in(encoder.task, target.values[target.known & (where == TRAIN)])
