@@ -7,7 +7,9 @@ from statistics import NormalDist
 import numpy as np
 
 CHUNK_BYTES = 1 << 24  # resampling weights held at once [assumed]
-MOST_DRAWS = 20_000_000  # row draws of one bootstrap, about 0.2 s on one core [measured: 2 cores]
+MOST_DRAWS = (
+    20_000_000  # row draws of one bootstrap, about 0.4 s on one core [measured: one thread]
+)
 FEWEST_RESAMPLES = 200  # below it the ends of a 95 % interval rest on under 5 values [assumed]
 
 Statistic = Callable[[np.ndarray], np.ndarray]  # weights [resample, row] -> values [resample]

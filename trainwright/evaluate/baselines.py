@@ -25,7 +25,7 @@ from trainwright.evaluate.metrics import measure, primary_metric, score
 
 MOST_ROWS = 100_000  # fitted on at most this many rows, whatever the time [assumed]
 PILOT_ROWS = 300  # the fit whose time tells how long a larger one takes [assumed]
-FEWEST_ROWS = 50  # a learner that cannot have so many is left out [assumed]
+WORTHWHILE = 2.0  # a refit on fewer than so many times the rows is not worth its time [assumed]
 # Fitting time grows as rows to this power, on the safe side. [assumed]
 GROWTH = {"logistic": 1.2, "linear": 1.2, "tree": 1.2, "linear_svm": 1.4, "boosted_trees": 1.0}
 # Shares of the time left when its turn comes; what is not used passes on. [assumed]
@@ -69,7 +69,7 @@ def run_baselines(
     """Fits each learner on `train` and measures it on `final`, in about `seconds` (the import of
     scikit-learn and predictions come on top).
 
-    A learner gets as many rows as a small pilot fit says it can have in its time; the rest, and
+    A learner gets as many rows as smaller fits say it can have in its time; the rest, and
     learners that fail or would take too long, are told in notices: nothing is raised.
     """
     with _quiet_and_on_our_threads():
@@ -144,17 +144,16 @@ def _fit_in_time(fit: _Fit, task: Task, rows: Rows, total: int, seed: int, clock
         fit.notices.append(Notice(code="baseline_skipped", values={"name": name}))
         return
     order = np.random.default_rng(seed).permutation(len(rows))
-    num = len(rows)
-    if num > 2 * PILOT_ROWS:
+    num = len(rows) if len(rows) <= 2 * PILOT_ROWS else PILOT_ROWS
+    while True:
         began = time.perf_counter()
-        fit.predict = fit_learner(name, task, rows.take(order[:PILOT_ROWS]), seed=seed)
-        pilot = time.perf_counter() - began
-        ratio = max(0.0, allowed - pilot) / max(pilot, 1e-4)
-        num = min(num, int(PILOT_ROWS * ratio ** (1 / GROWTH[name])))
-    if num > PILOT_ROWS or fit.predict is None:
         fit.predict = fit_learner(name, task, rows.take(np.sort(order[:num])), seed=seed)
-    else:
-        num = PILOT_ROWS  # no time for more than the pilot
+        took = max(time.perf_counter() - began, 1e-4)
+        allowed -= took
+        more = min(len(rows), int(num * (max(0.0, allowed) / took) ** (1 / GROWTH[name])))
+        if num == len(rows) or more < min(len(rows), WORTHWHILE * num):
+            break
+        num = more  # what a small fit costs beside its rows makes each guess a cautious one
     if num < total:
         values = {"name": name, "rows": num, "total": total}
         fit.notices.append(Notice(code="baseline_subsampled", values=values))
