@@ -1,0 +1,129 @@
+"""Which networks read examples as plain vectors? A linear map, and a multilayer perceptron, for
+tables with embeddings and, if asked for, several members in one."""
+
+import math
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from trainwright.core.records import Signature
+from trainwright.model.features import RowInput
+from trainwright.model.knobs import ModelKnobs
+from trainwright.model.layers import Add, activation_at, has_bias, start, unit
+
+
+class Linear(nn.Module):
+    """W x + b, plus one learned vector per category: a linear map of the one-hot row."""
+
+    def __init__(self, knobs: ModelKnobs, signature: Signature, num_outputs: int) -> None:
+        super().__init__()
+        features = math.prod(signature.shape)
+        self.linear = start(nn.Linear(features, num_outputs), "none", knobs)
+        starts = torch.tensor((0, *signature.cardinalities)).cumsum(0)
+        self.table = nn.EmbeddingBag(int(starts[-1]), num_outputs, mode="sum")
+        nn.init.zeros_(self.table.weight)  # a convex problem: 0 is as good a start as any
+        self.register_buffer("starts", starts[:-1], persistent=False)
+        self.starts: Tensor
+
+    def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
+        return self.linear(numbers.flatten(1)) + self.table(codes + self.starts)
+
+
+class RowMlp(nn.Module):
+    """Input embedding, then hidden layers and head: [batch, output]."""
+
+    def __init__(self, row: RowInput, layers: nn.Sequential) -> None:
+        super().__init__()
+        self.input, self.layers = row, layers
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.layers(self.input(*inputs))
+
+
+class Members(nn.Module):
+    """Members that share the hidden layers; each has its own factor r on every input column and
+    its own head: [batch, member, output].
+
+    Source: Gorishniy et al. 2025, TabM-mini, arXiv:2410.24210, section 3.3.
+    """
+
+    def __init__(
+        self, row: nn.Module, chunks: tuple[int, ...], body: nn.Sequential, head: "MemberHeads"
+    ) -> None:
+        super().__init__()
+        self.input, self.body, self.head = row, body, head
+        by_column = torch.randn(head.members, len(chunks))
+        if max(chunks) == 1:  # plain numbers: a sign keeps their scale
+            by_column = by_column.sign()
+        self.factor = nn.Parameter(by_column.repeat_interleave(torch.tensor(chunks), dim=1))
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        rows = self.input(*inputs).unsqueeze(1) * self.factor  # [batch, member, input]
+        hidden = self.body(rows.flatten(0, 1))
+        return self.head(hidden.unflatten(0, rows.shape[:2]))
+
+
+class MemberHeads(nn.Module):
+    """A linear map for each member: [batch, member, width] -> [batch, member, output]."""
+
+    def __init__(self, members: int, width: int, num_outputs: int, knobs: ModelKnobs) -> None:
+        super().__init__()
+        self.members = members
+        heads = [start(nn.Linear(width, num_outputs), "none", knobs) for _ in range(members)]
+        self.weight = nn.Parameter(torch.stack([h.weight.detach().T for h in heads]))
+        self.bias = nn.Parameter(torch.stack([h.bias.detach() for h in heads]).unsqueeze(1))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, hidden.transpose(0, 1), self.weight).transpose(0, 1)
+
+
+def build_linear(knobs: ModelKnobs, signature: Signature, num_outputs: int) -> nn.Module:
+    """A linear map of the flattened example; tokens are counted by `bag`."""
+    if signature.cardinalities:
+        return Linear(knobs, signature, num_outputs)
+    layer = start(nn.Linear(math.prod(signature.shape), num_outputs), "none", knobs)
+    return layer if len(signature.shape) == 1 else nn.Sequential(nn.Flatten(), layer)
+
+
+def build_mlp(knobs: ModelKnobs, signature: Signature, num_outputs: int) -> nn.Module:
+    """A plain nn.Sequential where nothing is embedded; see `RowMlp` and `Members` otherwise."""
+    plain = not signature.cardinalities and knobs.input_scale is not True
+    members = knobs.members if isinstance(knobs.members, int) else 1
+    if plain and knobs.numeric_embedding == "none" and members == 1:
+        flatten = [("flatten", nn.Flatten())] if len(signature.shape) != 1 else []
+        hidden, width = hidden_layers(knobs, math.prod(signature.shape))
+        return nn.Sequential(OrderedDict([*flatten, *hidden, _head(knobs, width, num_outputs)]))
+    row = RowInput(knobs, signature)
+    hidden, width = hidden_layers(knobs, row.width)
+    if members == 1:
+        head = _head(knobs, width, num_outputs)
+        return RowMlp(row, nn.Sequential(OrderedDict([*hidden, head])))
+    heads = MemberHeads(members, width, num_outputs, knobs)
+    return Members(row, row.chunks, nn.Sequential(OrderedDict(hidden)), heads)
+
+
+def hidden_layers(knobs: ModelKnobs, width_in: int) -> tuple[list[tuple[str, nn.Module]], int]:
+    """The named hidden layers on vectors of `width_in`, and the width they end with."""
+    assert isinstance(knobs.depth, int), "knobs are resolved before building"
+    assert isinstance(knobs.width, int)
+    parts: list[tuple[str, nn.Module]] = []
+    width = width_in
+    for i in range(knobs.depth):
+        activation = activation_at(knobs, i)
+        linear = start(nn.Linear(width, knobs.width, bias=has_bias(knobs)), activation, knobs)
+        layer = unit(
+            linear, knobs, activation, width_in=width, width_out=knobs.width, dimensions=0,
+            suffix=str(i + 1),
+        )  # fmt: skip
+        if knobs.skip and width == knobs.width:
+            body = nn.Sequential(OrderedDict(layer))
+            parts.append((f"block_{i + 1}", Add(body, nn.Identity())))
+        else:
+            parts += layer
+        width = knobs.width
+    return parts, width
+
+
+def _head(knobs: ModelKnobs, width: int, num_outputs: int) -> tuple[str, nn.Module]:
+    return "head", start(nn.Linear(width, num_outputs), "none", knobs)

@@ -1,0 +1,213 @@
+"""How does a user's own model join? It is made if need be, tried once on a few examples without
+leaving a trace, and its outputs are read whether tensor, tuple or dict."""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainwright.core.errors import ModelError, shown
+from trainwright.core.records import Signature
+from trainwright.core.seeds import derive
+
+_INPUTS = frozenset({
+    "in_features", "input_size", "num_features", "n_features", "n_in", "num_inputs", "input_dim",
+    "in_dim",
+})  # fmt: skip
+_CHANNELS = frozenset({"in_channels", "channels", "num_channels"})
+_VOCABULARY = frozenset({"vocabulary", "vocab_size", "vocabulary_size", "num_embeddings"})
+_OUTPUTS = frozenset({
+    "out_features", "output_size", "num_classes", "n_classes", "num_outputs", "n_out",
+    "output_dim", "out_dim",
+})  # fmt: skip
+_KEYS = ("logits", "output", "prediction")
+
+
+def adopt(
+    candidate: nn.Module | Callable[..., Any], signature: Signature, num_outputs: int, seed: int
+) -> nn.Module:
+    """The user's module: an instance is used as it is and trained in place, a class or factory is
+    called, with the sizes that its parameters ask for by name (in_features, in_channels,
+    vocab_size, num_classes, … and their usual synonyms).
+
+    Weights of a class or factory come from `seed` alone. Raises ModelError.
+    """
+    if isinstance(candidate, nn.Module):
+        return _with_weights(candidate)
+    name = _name(candidate)
+    if not callable(candidate):
+        raise ModelError(
+            f"the model is {_article(type(candidate).__name__)}",
+            allowed="a name, a torch.nn.Module, its class, or a function that returns one",
+            do="pass the module itself, e.g. model=MyNet()",
+        )
+    sizes = _asked_sizes(candidate, name, signature, num_outputs)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive(seed, "init"))
+        try:
+            module = candidate(**sizes)
+        except Exception as error:
+            given = ", ".join(f"{key}={value}" for key, value in sizes.items())
+            raise ModelError(
+                f"{name}({given}) failed: {_said(error)}",
+                allowed="a class or function that makes the module when called so",
+                do="make the module yourself and pass the instance",
+            ) from error
+    if not isinstance(module, nn.Module):
+        raise ModelError(
+            f"{name} returned {_article(type(module).__name__)}, not a module",
+            allowed="a function that returns a torch.nn.Module",
+            do="return the module, or pass it directly",
+        )
+    return _with_weights(module)
+
+
+def first_output(outputs: Any) -> Tensor:
+    """The tensor to learn from: itself; of a dict `logits`, `output`, `prediction`, or its only
+    tensor; of a tuple the first; of another object its `logits`.
+
+    Raises ModelError when none of these is a tensor.
+    """
+    if isinstance(outputs, Tensor):
+        return outputs
+    found: Any = None
+    if isinstance(outputs, Mapping):
+        named: list[Any] = [outputs[key] for key in _KEYS if key in outputs]
+        tensors = [value for value in outputs.values() if isinstance(value, Tensor)]
+        found = named[0] if named else tensors[0] if len(tensors) == 1 else None
+    elif isinstance(outputs, Sequence) and outputs and not isinstance(outputs, str):
+        found = outputs[0]
+    else:
+        found = next((getattr(outputs, key) for key in _KEYS if hasattr(outputs, key)), None)
+    if not isinstance(found, Tensor):
+        holds = f" with {shown(', '.join(map(str, outputs)))}" if isinstance(outputs, dict) else ""
+        raise ModelError(
+            f"the model's forward returned {_article(type(outputs).__name__)}{holds}",
+            allowed="a tensor, a tuple that starts with it, or a dict with it as 'logits'",
+            do="return the tensor of predictions",
+        )
+    return found
+
+
+def try_forward(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[int, ...]:
+    """The shape of the outputs for a few examples, [batch] or [batch, output].
+
+    Runs in evaluation mode without gradient; random state, buffers and each module's mode are put
+    back. Raises ModelError with torch's own words when the model cannot take the inputs, or
+    returns another form.
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    before = {
+        name: buffer.detach().clone()
+        for name, buffer in module.named_buffers()
+        if not nn.parameter.is_lazy(buffer)
+    }
+    first = next((p for p in module.parameters() if not nn.parameter.is_lazy(p)), None)
+    there = tuple(x.to(first.device) for x in inputs) if first is not None else inputs
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            outputs = first_output(module.eval()(*there))
+    except ModelError:
+        raise
+    except Exception as error:
+        shapes = ", ".join(f"{list(x.shape)} {str(x.dtype)[6:]}" for x in inputs)
+        raise ModelError(
+            f"{_name(module)} failed on {_count(inputs)} of shape {shapes}: {_said(error)}",
+            allowed=f"a forward that takes {shapes} (batch first)",
+            do="fit the first layer to the data, or reshape at the start of forward",
+        ) from error
+    finally:
+        for part, training in modes:
+            part.training = training
+        with torch.no_grad():
+            for name, buffer in module.named_buffers():
+                if name in before:
+                    buffer.copy_(before[name])
+    return _checked_shape(outputs, inputs[0].shape[0])
+
+
+def _checked_shape(outputs: Tensor, batch: int) -> tuple[int, ...]:
+    shape = tuple(outputs.shape)
+    if outputs.dim() not in (1, 2) or shape[0] != batch or 0 in shape:
+        raise ModelError(
+            f"the model turned {batch} examples into an output of shape {list(shape)}",
+            allowed="[batch] or [batch, outputs], one row for each example",
+            do="flatten or average the other dimensions at the end of forward",
+        )
+    if not outputs.is_floating_point():
+        raise ModelError(
+            f"the model's outputs are {str(outputs.dtype)[6:]}, which has no gradient",
+            allowed="floating-point outputs, e.g. logits",
+            do="return scores before argmax or rounding",
+        )
+    return shape
+
+
+def _asked_sizes(
+    candidate: Callable[..., Any], name: str, signature: Signature, num_outputs: int
+) -> dict[str, int]:
+    """Values for the parameters that name a size."""
+    try:
+        parameters = inspect.signature(candidate).parameters.values()
+    except (TypeError, ValueError):
+        return {}  # written in C: it says nothing about its parameters
+    fixed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    sizes: dict[str, int] = {}
+    for parameter in parameters:
+        if parameter.kind in fixed:
+            continue
+        size = _size(parameter.name, signature, num_outputs)
+        if size is not None and parameter.kind != inspect.Parameter.POSITIONAL_ONLY:
+            sizes[parameter.name] = size
+        elif parameter.default is inspect.Parameter.empty:
+            raise ModelError(
+                f"{name} needs {shown(parameter.name)}, and what that should be is not known",
+                allowed="no parameters, or ones named in_features, in_channels, vocab_size, "
+                "num_classes or num_outputs",
+                do=f"pass an instance, or lambda: {name}({parameter.name}=…)",
+            )
+    return sizes
+
+
+def _size(parameter: str, signature: Signature, num_outputs: int) -> int | None:
+    if parameter in _OUTPUTS:
+        return num_outputs
+    if parameter in _INPUTS:
+        return math.prod(signature.shape)
+    if parameter in _CHANNELS and len(signature.shape) > 1:
+        return signature.shape[0]
+    if parameter in _VOCABULARY and signature.vocabulary:
+        return signature.vocabulary
+    return None
+
+
+def _with_weights(module: nn.Module) -> nn.Module:
+    if not any(p.requires_grad for p in module.parameters()):
+        raise ModelError(
+            f"{_name(module)} has no weights that can be trained",
+            allowed="a module with at least one parameter that requires a gradient",
+            do="register layers as attributes or in nn.ModuleList, not in a plain list",
+        )
+    return module
+
+
+def _name(value: Any) -> str:
+    return shown(str(getattr(value, "__name__", type(value).__name__)))[1:-1]
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {shown(noun)[1:-1]}"
+
+
+def _count(inputs: tuple[Tensor, ...]) -> str:
+    return "an input" if len(inputs) == 1 else f"{len(inputs)} inputs"
+
+
+def _said(error: Exception) -> str:
+    """The error's own words in one safe line; longer than a value, since torch puts shapes last."""
+    text = " ".join(str(error).split())[:240]
+    safe = "".join(c if c.isprintable() else "?" for c in text)
+    return f"{type(error).__name__}: {safe}" if safe else type(error).__name__

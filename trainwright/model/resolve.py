@@ -1,0 +1,130 @@
+"""What will be built? Every `auto` of [model] becomes a value, by what one example looks like,
+without torch: so that a record can show the network as it was."""
+
+import math
+from typing import Any
+
+from trainwright.core.errors import ModelError, did_you_mean, shown
+from trainwright.core.records import Notice, Signature
+from trainwright.model.knobs import MODELS, ModelKnobs
+
+EMBEDDED_NUMBERS = 100  # more are pixels or expression levels, and each costs [assumed]
+WAVEFORM_SAMPLES = 1000  # a longer signal in one or two channels is raw sound [assumed]
+LARGE_IMAGE = 64  # pixels, from where the first stage strides [assumed]
+
+_BY_KIND = {"features": "mlp", "image": "convnet", "audio": "convnet", "text": "bag"}
+_FITTING = {
+    "linear": ("features", "image", "audio", "text", "any"),
+    "mlp": ("features", "image", "audio", "any"),
+    "convnet": ("image", "audio", "any"),
+    "bag": ("text",),
+}
+_CONVNET_ONLY = ("kernel", "stride", "pool")
+_TABLE_ONLY = ("numeric_embedding", "embedding_width", "frequency_sd", "category_width",
+               "input_scale", "members")  # fmt: skip
+_BAG_ONLY = ("ngrams", "buckets")
+_HIDDEN = ("depth", "width", "activation", "norm", "norm_position", "skip", "dropout")
+_WITHOUT_EFFECT: dict[str, tuple[str, ...]] = {
+    "linear": _HIDDEN + _CONVNET_ONLY + _TABLE_ONLY + _BAG_ONLY,
+    "mlp": _CONVNET_ONLY + _BAG_ONLY,
+    "convnet": _TABLE_ONLY + _BAG_ONLY,
+    "bag": _CONVNET_ONLY + _TABLE_ONLY,
+}
+
+
+def chosen_name(knobs: ModelKnobs, signature: Signature) -> str:
+    """The built-in model for this data.
+
+    Raises ModelError when the name is unknown, or the model cannot read such examples.
+    """
+    name = knobs.name
+    if name == "auto":
+        by_dimensions = {2: "convnet", 3: "convnet"}.get(len(signature.shape), "mlp")
+        name = _BY_KIND.get(signature.kind, by_dimensions)
+    if name not in _FITTING:
+        raise ModelError(
+            f"{shown(name)} is no built-in model",
+            allowed=", ".join(MODELS) + ", or your own code as pkg.mod:Net",
+            do=did_you_mean(name, MODELS),
+        )
+    fits = signature.kind in _FITTING[name]
+    if name == "convnet" and signature.kind == "any":
+        fits = len(signature.shape) in (2, 3)
+    if not fits:
+        fitting = [m for m, kinds in _FITTING.items() if signature.kind in kinds]
+        if signature.kind == "any" and "convnet" in fitting:
+            fitting.remove("convnet")
+        raise ModelError(
+            f"{name} does not read {signature.kind} examples of shape {signature.shape}",
+            allowed=", ".join(["auto", *fitting]),
+            do=f"write model.name = '{fitting[-1]}'",
+        )
+    return name
+
+
+def resolve(knobs: ModelKnobs, signature: Signature) -> ModelKnobs:
+    """The knobs with every `auto` but `init` replaced by what is built.
+
+    Raises ModelError as `chosen_name`, and when activations and layers differ in number.
+    """
+    name = chosen_name(knobs, signature)
+    strong = knobs.name == "auto" and signature.kind == "features"  # a table, nothing asked for
+    match name:
+        case "linear":
+            values: dict[str, Any] = {"depth": 0, "width": 1, "activation": "none"}
+        case "convnet":
+            values = _convnet(knobs, signature)
+        case "bag":
+            values = {"depth": 1, "width": 64, "dropout": 0.3}
+        case _:
+            values = {"depth": 3, "width": 256}
+            if strong:
+                values |= {"activation": "mish", "dropout": 0.1, "input_scale": True}
+                few = math.prod(signature.shape) <= EMBEDDED_NUMBERS
+                values["numeric_embedding"] = "pbld" if few else "none"
+    off: dict[str, Any] = {
+        "activation": "relu", "norm": "none", "dropout": 0.0, "kernel": 3, "stride": 1, "pool": 2,
+        "numeric_embedding": "none", "input_scale": False, "members": 1,
+    }  # fmt: skip
+    if isinstance(knobs.activation, tuple) and knobs.depth == "auto":
+        values["depth"] = len(knobs.activation)
+    update = {key: value for key, value in (off | values).items() if getattr(knobs, key) == "auto"}
+    return knobs.model_copy(update={"name": name} | update)
+
+
+def without_effect(knobs: ModelKnobs, signature: Signature) -> tuple[Notice, ...]:
+    """Knobs that were turned but do nothing in this model, each said once."""
+    name = chosen_name(knobs, signature)
+    fields = type(knobs).model_fields
+    return tuple(
+        Notice(code="model_knob_without_effect", values={"knob": f"model.{knob}", "model": name})
+        for knob in _WITHOUT_EFFECT[name]
+        if getattr(knobs, knob) != fields[knob].default
+    )
+
+
+def _convnet(knobs: ModelKnobs, signature: Signature) -> dict[str, Any]:
+    side = min(signature.shape[1:])
+    if len(signature.shape) == 3:
+        stride = 2 if side >= LARGE_IMAGE else 1
+        kernel, pool, width = 3, 2, 32
+    elif is_waveform(signature):
+        stride, kernel, pool, width = 4, 5, 4, 64
+    else:
+        stride, kernel, pool, width = 1, 5, 2, 64
+    if knobs.stride != "auto":
+        stride = knobs.stride
+    if knobs.pool != "auto":
+        pool = knobs.pool
+    left = max(side / stride, 1)
+    stages = round(math.log(left, max(pool, 2))) - (1 if is_waveform(signature) else 2)
+    return {
+        "depth": min(max(stages, 2), 5), "width": width, "norm": "batch", "stride": stride,
+        "kernel": kernel, "pool": pool,
+    }  # fmt: skip
+
+
+def is_waveform(signature: Signature) -> bool:
+    """Whether examples are raw sound: (channels, time) with few channels and many samples."""
+    shape = signature.shape
+    return len(shape) == 2 and shape[0] <= 2 and shape[1] >= WAVEFORM_SAMPLES
