@@ -27,7 +27,9 @@ def card(example: Example) -> Html:
     right = example.target == example.prediction
     caption = tag(
         "figcaption",
-        tag("div", tag("span", say("report.head.true"), class_="soft"), " ", _value(example.target)),
+        tag(
+            "div", tag("span", say("report.head.true"), class_="soft"), " ", _value(example.target)
+        ),
         tag(
             "div",
             tag("span", say("report.head.predicted"), class_="soft"),

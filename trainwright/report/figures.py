@@ -94,7 +94,9 @@ def _written(figure: Any, axes: Any, name: str) -> Html:
     axes.yaxis.set_major_formatter(plain)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
     logarithmic = axes.get_yscale() == "log"
-    axes.yaxis.set_major_locator(LogLocator(numticks=5) if logarithmic else MaxNLocator(5, steps=_STEPS))
+    axes.yaxis.set_major_locator(
+        LogLocator(numticks=5) if logarithmic else MaxNLocator(5, steps=_STEPS)
+    )
     axes.tick_params(length=0, labelsize=11, labelcolor=_INK, pad=5)
     axes.grid(color=_RULE, lw=1)
     axes.set_axisbelow(True)

@@ -94,6 +94,15 @@ def seconds(value: float | None) -> str:
     return f"{hours:,} h {minutes:02d} min"
 
 
+def clock(value: float | None) -> str:
+    """Time left, as a clock counts it: `0:21`, `12:05`, `1:02:03`."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    minutes, rest = divmod(max(0, round(value)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def data_size(num_bytes: float) -> str:
     """`512 B`, `1.5 kB`, `3.2 MB` (powers of 1000)."""
     for unit in ("B", "kB", "MB", "GB"):

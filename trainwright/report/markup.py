@@ -42,8 +42,8 @@ def tag(name: str, /, *children: Child, **attributes: str | bool | None) -> Html
     for key, value in attributes.items():
         if value is None or value is False:
             continue
-        key = key.rstrip("_").replace("_", "-")
-        written.append(key if value is True else f'{key}="{escape(str(value))}"')
+        named = key.rstrip("_").replace("_", "-")
+        written.append(named if value is True else f'{named}="{escape(str(value))}"')
     opening = f"<{' '.join(written)}>"
     if name in _VOID:
         return Html(opening)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from trainwright.core.records import Baseline, Judgement, Metric, Notice, RunRecord
+from trainwright.core.records import Baseline, Metric, Notice, RunRecord, Understanding
 from trainwright.core.task import LOWER_IS_BETTER, METRICS
 from trainwright.core.words import known_codes, language, say, say_notice
 from trainwright.report import format as show
@@ -116,8 +116,11 @@ def verdict_sentence(record: RunRecord) -> str:
 def task_sentence(record: RunRecord) -> str:
     """What was trained to do what, from what."""
     found = record.understanding
-    if found is None:
-        return record.id
+    return record.id if found is None else understanding_sentence(found)
+
+
+def understanding_sentence(found: Understanding) -> str:
+    """What is predicted, from what."""
     return say(f"report.task.{found.task.kind}", target=found.task.target, source=found.source,
                classes=show.count(len(found.task.classes)))  # fmt: skip
 
@@ -134,8 +137,3 @@ def step_words(record: RunRecord) -> str:
 def direction(name: str) -> str:
     """Says that less is better, where it is; nothing otherwise."""
     return say("report.lower_is_better") if name in LOWER_IS_BETTER else ""
-
-
-def is_judged(judgement: Judgement | None) -> bool:
-    """Whether there is anything in a judgement to show."""
-    return judgement is not None and bool(judgement.metrics)

@@ -2,6 +2,7 @@
 confusion, calibration, slices."""
 
 from collections.abc import Callable, Iterable
+from math import isfinite
 
 from trainwright.core.records import ClassRow, Judgement, Metric, RunRecord
 from trainwright.core.task import LOWER_IS_BETTER
@@ -17,23 +18,25 @@ MOST_CLASSES_IN_TABLE = 100  # rows; the least supported beyond it are counted o
 Bar = Callable[[Metric, str], Html]
 
 
-def bar_scale(name: str, metrics: Iterable[Metric]) -> tuple[Bar, float]:
+def bar_scale(
+    name: str, metrics: Iterable[Metric], *, from_zero: bool = False
+) -> tuple[Bar, float]:
     """A function that draws a metric as a bar with its interval, and where its bars start.
 
     Lower-is-better metrics start at 0, as lengths must. Shares start at 0 unless all lie above
     0.5: then they start at 0.5, which is said beside the table [assumed: below it, differences
     between good models are too short to see].
     """
-    known = list(metrics)
+    known = [m for m in metrics if isfinite(m.value)]
     lows = [m.value if m.low is None else m.low for m in known]
     highs = [m.value if m.high is None else m.high for m in known]
     share = name not in LOWER_IS_BETTER and name != "loss" and max(highs, default=1) <= 1
-    start = 0.5 if share and min(lows, default=0) >= 0.5 else min(0.0, *lows, 0.0)
+    start = 0.5 if share and not from_zero and min(lows, default=0) >= 0.5 else min(0.0, *lows, 0.0)
     end = 1.0 if share else max([*highs, start + 1e-12])
 
     def place(value: float) -> float:
         within = (value - start) / (end - start)
-        return 100 * max(0.0, min(1.0, within)) if within == within else 0.0  # noqa: PLR0124
+        return 100 * max(0.0, min(1.0, within)) if isfinite(within) else 0.0
 
     def draw(metric: Metric, kind: str) -> Html:
         parts: list[Child] = [tag("i", style=f"width:{place(metric.value):.2f}%", class_=kind)]
@@ -72,12 +75,19 @@ def baselines(record: RunRecord) -> Html | None:
         for label, metric, seconds, kind in lines
     ]
     head: list[Child] = [
-        say("report.head.learner"), "", phrases.metric_name(name), say("report.head.interval"),
+        say("report.head.learner"),
+        "",
+        phrases.metric_name(name),
+        say("report.head.interval"),
         say("report.head.seconds"),
-    ]  # fmt: skip
-    said = [phrases.notice_words(n) for b in rivals for n in b.notices]
+    ]
+    said = [
+        f"{phrases.baseline_name(b.name)}: {phrases.notice_words(n)}"
+        for b in rivals
+        for n in b.notices
+    ]
     return join(
-        about("baselines", start=show.number(start, 2)),
+        about("baselines", start=f"{start:g}"),
         table(head, rows, numeric={2, 3, 4}, kind="bars"),
         *(tag("p", words, class_="note") for words in dict.fromkeys(said)),
     )
@@ -132,7 +142,7 @@ def per_class(record: RunRecord) -> Html | None:
     lines = judgement.per_class
     if len(lines) > MOST_CLASSES_IN_TABLE:
         lines = tuple(sorted(lines, key=lambda line: -line.support)[:MOST_CLASSES_IN_TABLE])
-    head: list[Child] = [say(f"report.head.{key}") for key in ("class", "precision", "recall", "f1", "support")]  # fmt: skip
+    head: list[Child] = heads("class", "precision", "recall", "f1", "support")
     body = table(head, [_class_line(line) for line in lines], numeric={1, 2, 3, 4}, kind="shares")
     hidden = len(judgement.per_class) - len(lines)
     more = tag("p", say("report.and_more", count=hidden), class_="note") if hidden else None
@@ -153,9 +163,13 @@ def calibration(record: RunRecord) -> Html | None:
         else None
     )
     return join(
-        tag("div", _labelled(drawn, *labels), tag("div", about("calibration"), value),
-            class_="beside")
-    )  # fmt: skip
+        tag(
+            "div",
+            _labelled(drawn, *labels),
+            tag("div", about("calibration"), value),
+            class_="beside",
+        )
+    )
 
 
 def residuals(record: RunRecord) -> Html | None:
@@ -183,7 +197,7 @@ def slices(record: RunRecord) -> Html | None:
     if judgement is None or not judgement.slices:
         return None
     name = phrases.main_metric(record)
-    draw, _ = bar_scale(name, [one.metric for one in judgement.slices])
+    draw, _ = bar_scale(name, [one.metric for one in judgement.slices], from_zero=True)
     rows: list[list[Child]] = [
         [
             join(tag("span", f"{one.column} = ", class_="soft"), one.value),
@@ -195,11 +209,19 @@ def slices(record: RunRecord) -> Html | None:
         for one in judgement.slices
     ]
     head: list[Child] = [
-        say("report.head.value"), "", phrases.metric_name(name), say("report.head.rest"),
+        say("report.head.value"),
+        "",
+        phrases.metric_name(name),
+        say("report.head.rest"),
         say("report.head.count"),
-    ]  # fmt: skip
+    ]
     said = about("slices", metric=phrases.metric_name(name))
     return join(said, table(head, rows, numeric={2, 3, 4}, kind="bars"))
+
+
+def heads(*keys: str) -> list[Child]:
+    """The titles of a table's columns."""
+    return [say(f"report.head.{key}") for key in keys]
 
 
 def about(section: str, **values: str) -> Html:
@@ -262,9 +284,13 @@ def _matrix(judgement: Judgement, classes: list[str]) -> Html:
             depth = 100 * (amount / total) ** 0.5
             mark = (classes[true], classes[predicted]) in linked and kind == "wrong"
             cells.append(
-                tag("td", show.count(amount) if amount else "·", class_=f"{kind} {_ink(depth)}"
-                    + (" marked" if mark else ""), style=f"--depth:{depth:.0f}%" if amount else None)
-            )  # fmt: skip
+                tag(
+                    "td",
+                    show.count(amount) if amount else "·",
+                    class_=f"{kind} {_ink(depth)}" + (" marked" if mark else ""),
+                    style=f"--depth:{depth:.0f}%" if amount else None,
+                )
+            )
         lines.append(tag("tr", *cells))
     inner = tag("table", tag("thead", tag("tr", corner, *head)), tag("tbody", *lines))
     return tag("div", inner, class_="scroll matrix")
@@ -286,5 +312,5 @@ def _mistakes(judgement: Judgement, classes: list[str]) -> Html:
         [classes[true], classes[predicted], show.count(amount), show.percent(part)]
         for amount, part, true, predicted in pairs[:MOST_CONFUSIONS]
     ]
-    head: list[Child] = [say(f"report.head.{key}") for key in ("true", "predicted", "times", "share")]  # fmt: skip
+    head: list[Child] = heads("true", "predicted", "times", "share")
     return table(head, rows, numeric={2, 3})

@@ -10,15 +10,16 @@ from trainwright.report import curves as series
 from trainwright.report import figures, phrases
 from trainwright.report import format as show
 from trainwright.report.markup import Child, Html, join, table, tag
-from trainwright.report.scores import about, bar_scale
+from trainwright.report.scores import about, bar_scale, heads
 
 MOST_COLUMNS = 200  # rows of the table of columns on a page [assumed]
 
 
 def headline(record: RunRecord) -> Html:
     """What was trained, the result beside the best baseline, and the verdict."""
-    made = " · ".join(filter(None, (record.id, phrases.state_name(record.state),
-                                    show.moment(record.created))))  # fmt: skip
+    made = " · ".join(
+        filter(None, (record.id, phrases.state_name(record.state), show.moment(record.created)))
+    )
     parts: list[Child] = [
         tag("p", made, class_="eyebrow"),
         tag("h1", phrases.task_sentence(record)),
@@ -29,20 +30,27 @@ def headline(record: RunRecord) -> Html:
     name, ours = found
     rival = phrases.best_baseline(record)
     known = [ours, *([rival.metrics[name]] if rival else [])]
-    draw, _ = bar_scale(name, known)
+    draw, _ = bar_scale(name, known, from_zero=True)
     scores = [_score("ours", say("report.network"), name, ours, draw(ours, "ours"))]
     if rival is not None:
         theirs = rival.metrics[name]
         label = say("report.best_baseline", name=phrases.baseline_name(rival.name))
         scores.append(_score("theirs", label, name, theirs, draw(theirs, "theirs")))
-    parts += [tag("p", _measured_on(record, name), class_="measured"),
-              tag("div", *scores, class_="scores")]  # fmt: skip
+    parts += [
+        tag("p", _measured_on(record, name), class_="measured"),
+        tag("div", *scores, class_="scores"),
+    ]
     if record.verdict is not None:
         mark = phrases.phrase(f"report.verdict_mark.{record.verdict.code}", record.verdict.code)
         parts.append(
-            tag("p", tag("span", mark, class_="mark"), " ", phrases.verdict_sentence(record),
-                class_=f"verdict {_kind(record.verdict.code)}")
-        )  # fmt: skip
+            tag(
+                "p",
+                tag("span", mark, class_="mark"),
+                " ",
+                phrases.verdict_sentence(record),
+                class_=f"verdict {_kind(record.verdict.code)}",
+            )
+        )
     return tag("header", *parts)
 
 
@@ -53,10 +61,13 @@ def understood(record: RunRecord) -> Html | None:
         return None
     facts = [
         (say("report.head.task"), phrases.phrase(f"report.task_kind.{found.task.kind}", "")),
-        (say("report.head.source"), f"{found.source} ({found.format})" if found.format else found.source),
+        (
+            say("report.head.source"),
+            f"{found.source} ({found.format})" if found.format else found.source,
+        ),
         (say("report.head.input"), input_words(found.signature)),
         (say("report.head.count"), split_words(found)),
-    ]  # fmt: skip
+    ]
     parts: list[Child] = [definitions(facts)]
     if found.class_counts:
         parts.append(_classes(found.class_counts))
@@ -68,18 +79,22 @@ def understood(record: RunRecord) -> Html | None:
 
 def columns(known: Sequence[Column]) -> Html:
     """The table of columns; numbers that no column has are left out."""
-    head: list[Child] = [say(f"report.head.{key}") for key in ("column", "role", "reason", "missing", "distinct", "examples")]  # fmt: skip
+    head: list[Child] = heads("column", "role", "reason", "missing", "distinct", "examples")
     rows: list[list[Child]] = [
         [
             tag("strong", column.name),
-            tag("span", phrases.phrase(f"report.role.{column.role}", column.role), class_=f"role {column.role}"),
+            tag(
+                "span",
+                phrases.phrase(f"report.role.{column.role}", column.role),
+                class_=f"role {column.role}",
+            ),
             phrases.notice_words(column.reason),
             show.count(column.missing) if column.missing else "",
             show.count(column.distinct) if column.distinct is not None else "",
             tag("span", ", ".join(column.examples[:3]), class_="soft"),
         ]
         for column in known[:MOST_COLUMNS]
-    ]  # fmt: skip
+    ]
     kept = [0, 1, 2] + [
         at
         for at, has in (
@@ -89,8 +104,12 @@ def columns(known: Sequence[Column]) -> Html:
         )
         if has
     ]
-    body = table([head[at] for at in kept], [[row[at] for at in kept] for row in rows],
-                 numeric={new for new, old in enumerate(kept) if old in (3, 4)}, kind="columns")  # fmt: skip
+    body = table(
+        [head[at] for at in kept],
+        [[row[at] for at in kept] for row in rows],
+        numeric={new for new, old in enumerate(kept) if old in (3, 4)},
+        kind="columns",
+    )
     hidden = len(known) - len(rows)
     more = tag("p", say("report.and_more", count=show.count(hidden)), class_="note")
     return join(body, more if hidden else None)
@@ -114,8 +133,9 @@ def curves(record: RunRecord, history: Sequence[series.Reading]) -> Html | None:
         thinned = thinned or any(line.thinned for _, line, _ in known)
         marked = record.chosen_step if name != "learning_rate" else None
         colours = {"blue": figures.BLUE, "orange": figures.ORANGE}
-        figure = figures.curve(f"curve-{name}", [(line, colours[c]) for _, line, c in known],
-                               marked=marked, log=log)  # fmt: skip
+        figure = figures.curve(
+            f"curve-{name}", [(line, colours[c]) for _, line, c in known], marked=marked, log=log
+        )
         keys = [] if name == "learning_rate" else [(kind, colour) for kind, _, colour in known]
         drawn[name] = _plot(name, figure, keys, marked)
     if not drawn:
@@ -132,8 +152,12 @@ def course(record: RunRecord) -> Html | None:
     if record.examples:
         facts.append((say("report.head.seen"), show.count(record.examples)))
     if record.chosen_step is not None:
-        facts.append((say("report.head.chosen"),
-                      f"{say('report.head.step')} {show.count(record.chosen_step)}"))  # fmt: skip
+        facts.append(
+            (
+                say("report.head.chosen"),
+                f"{say('report.head.step')} {show.count(record.chosen_step)}",
+            )
+        )
     if record.num_parameters:
         facts.append((say("report.head.parameters"), show.count(record.num_parameters)))
     if record.stopped is not None:
@@ -187,21 +211,38 @@ def time(record: RunRecord) -> Html | None:
         parts["other"] = other
     total = sum(parts.values())
     ordered = sorted(parts.items(), key=lambda part: -part[1])
-    bar = tag("div", *(tag("i", style=f"width:{100 * value / total:.2f}%", class_=f"part-{at % 7}")
-                       for at, (_, value) in enumerate(ordered)), class_="stack", aria_hidden="true")  # fmt: skip
+    bar = tag(
+        "div",
+        *(
+            tag("i", style=f"width:{100 * value / total:.2f}%", class_=f"part-{at % 7}")
+            for at, (_, value) in enumerate(ordered)
+        ),
+        class_="stack",
+        aria_hidden="true",
+    )
     keys = [
-        tag("li", tag("i", class_=f"part-{at % 7}"), " ", phrases.phrase(f"report.part.{name}", name),
-            " ", tag("strong", show.seconds(value)), " ",
-            tag("span", show.percent(value / total), class_="soft"))
+        tag(
+            "li",
+            tag("i", class_=f"part-{at % 7}"),
+            " ",
+            phrases.phrase(f"report.part.{name}", name),
+            " ",
+            tag("strong", show.seconds(value)),
+            " ",
+            tag("span", show.percent(value / total), class_="soft"),
+        )
         for at, (name, value) in enumerate(ordered)
-    ]  # fmt: skip
+    ]
     return join(bar, tag("ul", *keys, class_="keys"))
 
 
 def definitions(facts: Iterable[tuple[str, str]], kind: str = "") -> Html:
     """Names and values in two columns."""
-    return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in facts),
-               class_=f"facts-list {kind}".strip())  # fmt: skip
+    return tag(
+        "dl",
+        *(tag("div", tag("dt", name), tag("dd", value)) for name, value in facts),
+        class_=f"facts-list {kind}".strip(),
+    )
 
 
 def input_words(signature: Signature) -> str:
@@ -211,8 +252,13 @@ def input_words(signature: Signature) -> str:
     kind = signature.kind
     if kind == "features" and signature.cardinalities:
         kind = "features_and_categories"
-    return say(f"report.input.{kind}", count=show.count(features), shape=shape,
-               categories=len(signature.cardinalities), vocabulary=show.count(signature.vocabulary))  # fmt: skip
+    return say(
+        f"report.input.{kind}",
+        count=show.count(features),
+        shape=shape,
+        categories=len(signature.cardinalities),
+        vocabulary=show.count(signature.vocabulary),
+    )
 
 
 def split_words(found: Understanding) -> str:
@@ -228,13 +274,17 @@ def _classes(counts: Mapping[str, int]) -> Html:
     rows: list[list[Child]] = [
         [
             name,
-            tag("span", tag("i", style=f"width:{100 * amount / most:.1f}%", class_="theirs"),
-                class_="bar", aria_hidden="true"),
+            tag(
+                "span",
+                tag("i", style=f"width:{100 * amount / most:.1f}%", class_="theirs"),
+                class_="bar",
+                aria_hidden="true",
+            ),
             show.count(amount),
             show.percent(amount / total),
         ]
         for name, amount in ordered
-    ]  # fmt: skip
+    ]
     head: list[Child] = [say("report.head.class"), "", say("report.head.count"), ""]
     hidden = len(counts) - len(ordered)
     more = tag("p", say("report.and_more", count=show.count(hidden)), class_="note")
@@ -248,9 +298,11 @@ def _score(kind: str, label: str, name: str, metric: Any, bar: Html) -> Html:
         tag("div", label, class_="label"),
         tag("div", show.metric_value(name, metric.value), class_="value"),
         bar,
-        tag("div", say("report.interval_95", interval=bounds) if bounds else "", class_="soft small"),
+        tag(
+            "div", say("report.interval_95", interval=bounds) if bounds else "", class_="soft small"
+        ),
         class_=f"score {kind}",
-    )  # fmt: skip
+    )
 
 
 def _measured_on(record: RunRecord, name: str) -> str:
@@ -271,15 +323,24 @@ def _plot(name: str, figure: Html, keys: list[tuple[str, str]], marked: int | No
         for kind, colour in keys
     ]
     if marked is not None:
-        legend.append(tag("span", tag("i", class_="key dashed"),
-                          say("report.kept_step", step=show.count(marked))))  # fmt: skip
+        legend.append(
+            tag(
+                "span",
+                tag("i", class_="key dashed"),
+                say("report.kept_step", step=show.count(marked)),
+            )
+        )
     return tag(
         "figure",
-        tag("figcaption", tag("strong", phrases.metric_name(name)), tag("span", *legend, class_="legend")),
+        tag(
+            "figcaption",
+            tag("strong", phrases.metric_name(name)),
+            tag("span", *legend, class_="legend"),
+        ),
         figure,
         tag("div", say("report.head.step"), class_="axis across"),
         class_="plot",
-    )  # fmt: skip
+    )
 
 
 def _notices(sentences: Iterable[str]) -> Html | None:

@@ -1,0 +1,154 @@
+"""What is this word? Any knob, metric or column of a report: what it is, its default, what is
+allowed, why, and by whose word."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from trainwright.core.errors import TrainwrightError, did_you_mean, shown
+from trainwright.core.knob import KnobInfo
+from trainwright.core.task import LOWER_IS_BETTER, METRICS
+from trainwright.core.words import known_codes, say
+from trainwright.report import phrases
+from trainwright.report.markup import visible
+
+Kind = Literal["knob", "metric", "column"]
+_SOURCE = re.compile(r"\[((?:paper|measured|assumed|source)[^\]]*)\]", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """The answer; what does not apply is empty text."""
+
+    topic: str
+    kind: Kind
+    what: str
+    default: str = ""
+    allowed: str = ""
+    unit: str = ""
+    search: str = ""
+    why: str = ""
+    source: str = ""
+
+    def to_plain(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+    def __rich__(self) -> RenderableType:
+        title = Text(self.topic, style="bold")
+        title.append(f"  {say(f'explain.kind_{self.kind}')}", style="dim")
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(no_wrap=True, style="dim")
+        grid.add_column(overflow="fold")
+        for name in ("what", "default", "allowed", "unit", "search", "why", "source"):
+            value = getattr(self, name)
+            if value:
+                grid.add_row(say(f"explain.{name}"), Text(visible(value)))
+        return Group(title, grid)
+
+
+def explain(topic: str, knobs: Iterable[KnobInfo]) -> Explanation:
+    """The explanation of a knob (full path, or its last part where that is unique), of a metric,
+    or of a column of the report and of `show`; looked for in this order.
+
+    Raises TrainwrightError with near names when nothing or too much is found.
+    """
+    infos = list(knobs)
+    word = topic.strip()
+    found = [info for info in infos if info.path == word] or [
+        info for info in infos if info.path.rpartition(".")[2] == word
+    ]
+    if len(found) == 1:
+        return _of_knob(found[0])
+    if found:
+        paths = ", ".join(info.path for info in found)
+        raise TrainwrightError(
+            say("explain.several", topic=shown(word)[1:-1]),
+            do=say("explain.several_do", paths="{paths}").replace("{paths}", paths),
+        )
+    if word in metric_names():
+        return _of_metric(word)
+    if word in column_names():
+        return Explanation(topic=word, kind="column", what=say(f"column.{word}"))
+    lasts = [info.path.rpartition(".")[2] for info in infos]
+    names = dict.fromkeys([*(i.path for i in infos), *lasts, *metric_names(), *column_names()])
+    group = [info.path for info in infos if info.path.startswith(f"{word}.")]
+    raise TrainwrightError(
+        say("explain.unknown", topic=shown(word)),
+        allowed=say("explain.unknown_allowed"),
+        do=say("explain.several_do", paths="{paths}").replace("{paths}", ", ".join(group))
+        if group
+        else did_you_mean(word, names),
+    )
+
+
+def topics(knobs: Iterable[KnobInfo]) -> list[str]:
+    """Every word that `explain` knows: for completion and generated pages."""
+    return [*(info.path for info in knobs), *metric_names(), *column_names()]
+
+
+def metric_names() -> Sequence[str]:
+    """Every metric of every task, and the loss."""
+    return tuple(dict.fromkeys(["loss", *(name for names in METRICS.values() for name in names)]))
+
+
+def column_names() -> Sequence[str]:
+    """Every column that has words."""
+    return tuple(
+        sorted(c.removeprefix("column.") for c in known_codes("en") if c.startswith("column."))
+    )
+
+
+def _of_knob(info: KnobInfo) -> Explanation:
+    sources = [found.strip() for found in _SOURCE.findall(info.why)]
+    why = re.sub(r"\s+", " ", _SOURCE.sub("", info.why)).strip(" ;,")
+    search = ""
+    if info.search is not None:
+        bounds = (info.search.low, info.search.high)
+        search = ", ".join(str(c) for c in info.search.choices) or " … ".join(
+            f"{bound:g}" for bound in bounds if bound is not None
+        )
+        search = f"{search} ({info.search.scale})" if info.search.scale == "log" else search
+    return Explanation(
+        topic=info.path,
+        kind="knob",
+        what=info.doc,
+        default=_default(info.default),
+        allowed=info.allowed,
+        unit=info.unit or "",
+        search=search,
+        why=why,
+        source="; ".join(sources),
+    )
+
+
+def _of_metric(name: str) -> Explanation:
+    match name:
+        case "r2":
+            allowed = "r2"
+        case "loss" | "log_loss" | "rmse" | "mae":
+            allowed = "positive_lower"
+        case _:
+            allowed = "unit_lower" if name in LOWER_IS_BETTER else "unit"
+    # the room that measures may have said more than the report does
+    what = phrases.phrase(f"metric.{name}", "") or say(f"explain.metric.{name}")
+    return Explanation(
+        topic=name,
+        kind="metric",
+        what=what,
+        allowed=say(f"explain.metric_allowed.{allowed}"),
+        source=phrases.phrase(f"explain.metric_source.{name}", ""),
+    )
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return say("explain.none")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,305 @@
+"""How does training tell of itself while it runs? One `Progress`, throttled, on one of four
+surfaces: a bar on a terminal, plain lines, JSON lines, or nothing."""
+
+import atexit
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol, SupportsFloat, TextIO
+
+from rich.console import Console
+
+from trainwright.core.words import say
+from trainwright.report import format as show
+from trainwright.report import phrases
+
+# Seconds between two draws. A bar drawn oftener than ten times a second only flickers; a log line
+# oftener than every ten seconds only scrolls [assumed].
+BAR_SECONDS = 0.1
+LINE_SECONDS = 10.0
+JSON_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """Where training is. `share` is the part of the budget that is spent, 0 to 1; None when
+    neither total steps nor seconds left are known."""
+
+    step: int
+    total: int | None = None
+    loss: float | None = None
+    metric: tuple[str, float] | None = None
+    examples_per_second: float | None = None
+    seconds_left: float | None = None
+    share: float | None = None
+
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+class Surface(Protocol):
+    """Where progress is shown."""
+
+    def draw(self, moment: Moment) -> None:
+        """Shows where training is."""
+        ...
+
+    def tell(self, event: str, sentence: str, values: Mapping[str, Any]) -> None:
+        """Shows something that happened: its name, the words for it, its values."""
+        ...
+
+    def close(self) -> None:
+        """Leaves the terminal as it was."""
+        ...
+
+
+class Progress:
+    """What a training run is fed to; costs one comparison of clocks between two draws.
+
+    `loss` may be a tensor on a device: it is read (and the device waited for) only when drawn.
+    """
+
+    def __init__(
+        self, surface: Surface, seconds_between: float, clock: Callable[[], float] = perf_counter
+    ) -> None:
+        self._surface, self._between, self._clock = surface, seconds_between, clock
+        self._next = -math.inf
+        self._began: float | None = None
+        self._undrawn: Callable[[], Moment] | None = None
+        self._metric: tuple[str, float] | None = None
+
+    @property
+    def due(self) -> bool:
+        """Whether the next `step` would be drawn: ask before computing what it shows."""
+        return self._clock() >= self._next
+
+    def step(
+        self,
+        step: int,
+        total: int | None = None,
+        *,
+        loss: SupportsFloat | None = None,
+        metric: tuple[str, float] | None = None,
+        examples_per_second: float | None = None,
+        seconds_left: float | None = None,
+    ) -> None:
+        """A step is done; drawn when due. `metric` is (name, value) and is kept once given."""
+        now = self._clock()
+        self._metric = metric or self._metric
+        self._began = now if self._began is None else self._began
+
+        def moment() -> Moment:
+            return Moment(
+                step=step,
+                total=total,
+                loss=None if loss is None else float(loss),
+                metric=self._metric,
+                examples_per_second=examples_per_second,
+                seconds_left=seconds_left,
+                share=self._share(step, total, now, seconds_left),
+            )
+
+        if now < self._next:
+            self._undrawn = moment
+            return
+        self._next, self._undrawn = now + self._between, None
+        self._surface.draw(moment())
+
+    def evaluated(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
+        """A split was measured: always said. The first metric beside the loss goes to the bar."""
+        chosen = next((item for item in metrics.items() if item[0] != "loss"), None)
+        self._metric = chosen or self._metric
+        words = say("report.between").join(
+            f"{phrases.metric_name(name)} {show.metric_value(name, value)}"
+            for name, value in metrics.items()
+        )
+        sentence = say("report.live.evaluated", step=show.count(step),
+                       split=phrases.split_name(split), metrics="{metrics}")  # fmt: skip
+        # say() cuts long values, and a list of metrics may be long
+        self._surface.tell("evaluated", sentence.replace("{metrics}", words),
+                           {"step": step, "split": split, "metrics": dict(metrics)})  # fmt: skip
+
+    def tell(self, event: str, sentence: str, /, **values: Any) -> None:
+        """Anything else that happened, in words for people and values for programs."""
+        self._surface.tell(event, sentence, values)
+
+    def close(self) -> None:
+        """Nothing more comes: the last step is drawn if it was not yet."""
+        if self._undrawn is not None and math.isfinite(self._between):
+            self._surface.draw(self._undrawn())
+        self._undrawn = None
+        self._surface.close()
+
+    def _share(
+        self, step: int, total: int | None, now: float, seconds_left: float | None
+    ) -> float | None:
+        if total:
+            return min(1.0, step / total)
+        if seconds_left is None or self._began is None:
+            return None
+        spent, left = now - self._began, max(0.0, seconds_left)
+        return spent / (spent + left) if spent + left > 0 else 1.0
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_progress(
+    *, console: Console | None = None, as_json: bool = False, quiet: bool = False,
+    stream: TextIO | None = None,
+) -> Progress:  # fmt: skip
+    """The progress that suits where it goes. `console` is for people (stderr, usually), `stream`
+    for JSON lines (stdout)."""
+    if as_json:
+        return Progress(JsonSurface(_line_writer(stream or sys.stdout)), JSON_SECONDS)
+    if quiet:
+        return Progress(SilentSurface(), math.inf)
+    console = console or Console(stderr=True)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return Progress(BarSurface(console), BAR_SECONDS)
+    return Progress(LineSurface(console), LINE_SECONDS)
+
+
+class BarSurface:
+    """A bar that is drawn in place. No thread: it moves when training does."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bar
+
+        self._console = console
+        words = TextColumn("{task.fields[words]}", markup=False)
+        part = TextColumn("{task.fields[part]}", markup=False)
+        width = 24 if console.width >= 100 else 10
+        self._bar = Bar(
+            BarColumn(bar_width=width), part, words, console=console, auto_refresh=False
+        )
+        self._task = self._bar.add_task("", total=None, words="", part="")
+        self._started = False
+
+    def draw(self, moment: Moment) -> None:
+        if not self._started:
+            self._bar.start()
+            self._started = True
+            atexit.register(self.close)  # whatever ends the process, the cursor comes back
+        known = moment.share is not None
+        self._bar.update(
+            self._task,
+            total=1.0 if known else None,
+            completed=moment.share if known else 0.0,
+            part=f"{math.floor(100 * (moment.share or 0)):>3} %" if known else "",
+            words=line(moment),
+        )
+        self._bar.refresh()
+
+    def tell(self, event: str, sentence: str, values: Mapping[str, Any]) -> None:
+        self._console.print(sentence, markup=False, highlight=False)
+
+    def close(self) -> None:
+        if self._started:
+            self._bar.refresh()
+            self._bar.stop()
+            self._started = False
+            atexit.unregister(self.close)
+
+
+class LineSurface:
+    """One plain line each time, for logs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def draw(self, moment: Moment) -> None:
+        self._print(line(moment))
+
+    def tell(self, event: str, sentence: str, values: Mapping[str, Any]) -> None:
+        self._print(sentence)
+
+    def close(self) -> None:
+        pass
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class JsonSurface:
+    """One object an event, `event` first, handed to `emit`. A number that is not finite is None:
+    JSON has no word for it."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+
+    def draw(self, moment: Moment) -> None:
+        values = {
+            "step": moment.step,
+            "total": moment.total,
+            "loss": moment.loss,
+            "metric": moment.metric and {moment.metric[0]: moment.metric[1]},
+            "examples_per_second": moment.examples_per_second,
+            "seconds_left": moment.seconds_left,
+        }
+        known = {key: value for key, value in values.items() if value is not None}
+        self._emit(_finite({"event": "progress", **known}))
+
+    def tell(self, event: str, sentence: str, values: Mapping[str, Any]) -> None:
+        self._emit(_finite({"event": event, **values, "words": sentence}))
+
+    def close(self) -> None:
+        pass
+
+
+class SilentSurface:
+    """Says nothing."""
+
+    def draw(self, moment: Moment) -> None:
+        pass
+
+    def tell(self, event: str, sentence: str, values: Mapping[str, Any]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def line(moment: Moment) -> str:
+    """`step 1,200/3,000  loss 0.3121  accuracy 0.912  12,000 examples/s  0:21 left`."""
+    metric = ""
+    if moment.metric is not None:
+        name, value = moment.metric
+        metric = f"  {phrases.metric_name(name)} {show.metric_value(name, value)}"
+    speed = left = ""
+    if moment.examples_per_second is not None:
+        speed = say("report.live.speed", speed=show.count(moment.examples_per_second))
+    if moment.seconds_left is not None:
+        left = say("report.live.left", left=show.clock(moment.seconds_left))
+    total = say("report.live.of_total", total=show.count(moment.total)) if moment.total else ""
+    return say(
+        "report.live.line", step=show.count(moment.step), total=total,
+        loss=show.number(moment.loss), metric=metric, speed=speed, left=left,
+    ).rstrip()  # fmt: skip
+
+
+def _line_writer(stream: TextIO) -> Emit:
+    def write(values: dict[str, Any]) -> None:
+        stream.write(json.dumps(values, allow_nan=False, default=str) + "\n")
+        stream.flush()
+
+    return write
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {str(key): _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+        case _:
+            return value
