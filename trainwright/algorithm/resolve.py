@@ -1,0 +1,66 @@
+"""What does `auto` mean here? Every `auto` of [algorithm] as a number, in one place, so that the
+run's record shows what was used."""
+
+import math
+from typing import Any
+
+from trainwright.algorithm.knobs import WITH_BETA2, AlgorithmKnobs, Optimizer
+from trainwright.algorithm.schedule import auto_step_every, auto_warmup
+from trainwright.core.task import Task
+
+# Customary rates. sgd: He et al. 2016, arXiv:1512.03385, halved for networks without norms
+# [assumed]; adam: Kingma & Ba 2015, arXiv:1412.6980; nadam: Dozat 2016; rmsprop: Hinton 2012,
+# lecture 6e; adagrad: torch's default [assumed]; muon: scaled to the RMS of adamw's steps, so that
+# adamw's rate serves it too [paper: Liu et al. 2025, arXiv:2502.16982, section 2.2].
+RATES: dict[Optimizer, float] = {
+    "sgd": 0.05, "adam": 1e-3, "adamw": 1e-3, "nadam": 2e-3, "rmsprop": 1e-3, "adagrad": 1e-2,
+    "muon": 1e-3,
+}  # fmt: skip
+DECAYS: dict[Optimizer, float] = {"adamw": 0.01, "muon": 0.1}  # [paper: see weight_decay's knob]
+MOMENTA: dict[Optimizer, float] = {"muon": 0.95, "rmsprop": 0.0, "adagrad": 0.0}
+
+STEPS_PER_EPOCH = 40  # auto batch: about this many steps an epoch ... [assumed]
+LEAST_BATCH, MOST_BATCH = 16, 256  # ... within what a core is quick at [paper: see batch_size]
+
+
+def resolve(
+    knobs: AlgorithmKnobs, *, num_train: int, task: Task | None = None, named: bool = True
+) -> AlgorithmKnobs:
+    """The knobs with numbers for `auto`. What the optimiser does not have stays `auto`, and so do
+    warmup_steps and step_every, which need the number of steps: `resolve_steps`.
+
+    `named` says that the model is one of ours, `task` what it learns: no rule needs them so far.
+    """
+    name = knobs.optimizer
+    rules: dict[str, Any] = {
+        "learning_rate": RATES[name],
+        "momentum": MOMENTA.get(name, 0.9),
+        "nesterov": name == "muon" and knobs.momentum != 0,
+        "weight_decay": DECAYS.get(name, 0.0),
+        "batch_size": auto_batch_size(num_train),
+    }
+    if name in WITH_BETA2:
+        rules["beta2"] = 0.99 if name == "rmsprop" else 0.999
+    if name != "sgd":
+        rules["eps"] = 1e-10 if name == "adagrad" else 1e-8
+    return _fill(knobs, rules)
+
+
+def resolve_steps(knobs: AlgorithmKnobs, total_steps: int) -> AlgorithmKnobs:
+    """The knobs with numbers for what depends on the length of the run."""
+    rules = {
+        "warmup_steps": 0 if knobs.schedule == "one_cycle" else auto_warmup(total_steps),
+        "step_every": auto_step_every(total_steps),
+    }
+    return _fill(knobs, rules)
+
+
+def auto_batch_size(num_train: int) -> int:
+    """The power of two nearest to num_train / 40, from 16 to 256."""
+    nearest = 2 ** round(math.log2(max(1, num_train) / STEPS_PER_EPOCH))
+    return int(min(max(nearest, LEAST_BATCH), MOST_BATCH))
+
+
+def _fill(knobs: AlgorithmKnobs, rules: dict[str, Any]) -> AlgorithmKnobs:
+    unset = {key: value for key, value in rules.items() if getattr(knobs, key) == "auto"}
+    return knobs.model_copy(update=unset)

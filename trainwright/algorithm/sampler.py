@@ -1,0 +1,99 @@
+"""Which examples does an epoch visit, and in which order? A pure function of seed and epoch, so
+that a run can be entered at any point."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainwright.algorithm.knobs import AlgorithmKnobs
+from trainwright.core.errors import Problem, RecipeError, did_you_mean, shown
+from trainwright.core.seeds import derive
+
+
+@dataclass(slots=True, kw_only=True)
+class Uniform:
+    """Every example once an epoch, shuffled."""
+
+    seed: int
+    num: int
+
+    def epoch(self, number: int) -> Tensor:
+        """A permutation, int64 [num]."""
+        return torch.randperm(self.num, generator=_generator(self.seed, number))
+
+
+@dataclass(slots=True, kw_only=True)
+class Weighted:
+    """`num` draws with replacement an epoch; `cumulated` are running sums of the examples'
+    weights, float64 [num]."""
+
+    seed: int
+    cumulated: Tensor
+
+    def epoch(self, number: int) -> Tensor:
+        """int64 [num]; example i is drawn with probability weight_i / sum of weights."""
+        generator = _generator(self.seed, number)
+        drawn = torch.rand(len(self.cumulated), generator=generator, dtype=torch.float64)
+        # right=True passes over examples of weight 0; a draw below 1 stays below the sum
+        return torch.searchsorted(self.cumulated, drawn * self.cumulated[-1], right=True)
+
+
+def build_order(
+    knobs: AlgorithmKnobs,
+    targets: Tensor | None,
+    num: int,
+    seed: int,
+    *,
+    weights: Tensor | None = None,
+    classes: Sequence[str] = (),
+) -> Uniform | Weighted:
+    """The order of visits to `num` training examples.
+
+    `targets`: int64 [num], needed by balanced and by sampler_weights. `weights`: [num], one per
+    example, before sampler_weights. `classes`: class names in order of index.
+    Raises RecipeError when the sampler does not fit the data.
+    """
+    if knobs.sampler == "uniform":
+        return Uniform(seed=seed, num=num)
+    if knobs.sampler == "weighted" and weights is not None:
+        per_example = weights.double().cpu()
+    else:
+        per_example = _by_class(knobs, targets, classes)
+    assert per_example.shape == (num,), (per_example.shape, num)
+    if not bool((per_example >= 0).all()) or not 0 < float(per_example.sum()) < float("inf"):
+        raise _wrong("the weights leave no example to draw", do="give a positive weight to some")
+    return Weighted(seed=seed, cumulated=per_example.cumsum(0))
+
+
+def _by_class(knobs: AlgorithmKnobs, targets: Tensor | None, classes: Sequence[str]) -> Tensor:
+    if targets is None or targets.ndim != 1 or targets.is_floating_point():
+        raise _wrong(
+            f"the {knobs.sampler} sampler needs one class for each example",
+            do="choose sampler = 'uniform'",
+        )
+    targets = targets.cpu()
+    if knobs.sampler == "balanced":
+        return 1 / torch.bincount(targets).double()[targets]
+    if not knobs.sampler_weights:
+        raise _wrong(
+            "the weighted sampler has no weights", do="set sampler_weights, or sampler = 'balanced'"
+        )
+    for name in knobs.sampler_weights:
+        if name not in classes:
+            raise _wrong(f"there is no class {shown(name)}", do=did_you_mean(name, classes))
+    table = torch.tensor([knobs.sampler_weights.get(name, 1.0) for name in classes])
+    return table.double()[targets]
+
+
+def _wrong(what: str, *, do: str) -> RecipeError:
+    problem = Problem(
+        path="algorithm.sampler", what=what, allowed="uniform; weighted and balanced for classes",
+        do=do,
+    )  # fmt: skip
+    return RecipeError([problem])
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed(derive(seed, "order", epoch))
