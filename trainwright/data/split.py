@@ -262,10 +262,13 @@ def _cover_labels(where: np.ndarray, unit: np.ndarray, label: np.ndarray) -> Non
 def _fill(
     where: np.ndarray, unit: np.ndarray, sizes: np.ndarray, label: np.ndarray, split: int
 ) -> None:
-    """Moves the smallest training unit that no label depends on to an empty split."""
+    """Moves the smallest training unit that no label depends on to an empty split, if training
+    keeps half of all rows."""
     in_train = where == TRAIN
     counts = np.bincount(label[in_train])
     for candidate in sorted(set(unit[in_train].tolist()), key=lambda u: (sizes[u], -u))[:1000]:
+        if in_train.sum() - sizes[candidate] < len(unit) / 2:
+            return
         rows = unit == candidate
         left = counts - np.bincount(label[rows], minlength=len(counts))
         if (left[label[rows]] > 0).all():

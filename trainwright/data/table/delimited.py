@@ -113,7 +113,10 @@ def settle(content: bytes, name: str, notices: list[Notice]) -> tuple[Dialect, p
     dialect = sniff(content, name)
     try:
         check_rows(content, dialect, name)
-        return dialect, parse_rows(content, dialect, name)
+        frame = parse_rows(content, dialect, name)
+        if not dialect.quoted and b'"' in content:
+            notices.append(Notice(code="quotes_literal"))
+        return dialect, frame
     except DataError:
         if not dialect.quoted or b'"' not in content:
             raise

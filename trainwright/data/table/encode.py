@@ -27,6 +27,7 @@ from trainwright.data.table.categories import (
 )
 from trainwright.data.table.cells import numbers_of, words_of
 from trainwright.data.table.numbers import (
+    LARGEST,
     Numbers,
     Scaling,
     fit_numbers,
@@ -143,8 +144,9 @@ class TableEncoder:
         if chosen != list(range(values.shape[1])):
             values = values[:, chosen]
         values = values.astype(np.float64, copy=False)
-        if np.isinf(values).any():
-            values = np.where(np.isinf(values), np.nan, values)
+        huge = np.abs(values) > LARGEST
+        if huge.any():
+            values = np.where(huge, np.nan, values)
         return torch.from_numpy(self.numbers.apply(values))
 
     def decode(self, values: np.ndarray) -> np.ndarray:
@@ -203,7 +205,8 @@ def fit_encoder(
     """From the training rows of a typed frame."""
     roles = {column.name: column.role for column in columns}
     names = tuple(n for n, role in roles.items() if role in ("numeric", "boolean"))
-    truths = {n for n in names if roles[n] == "boolean" and not frame[n].dtype.is_numeric()}
+    schema = frame.schema
+    truths = {n for n in names if roles[n] == "boolean" and not schema[n].is_numeric()}
     numbers = None
     if names:
         plain = np.array([roles[name] == "boolean" for name in names])
@@ -244,9 +247,10 @@ def numeric_matrix(
     notices: list[Notice],
 ) -> np.ndarray:  # fmt: skip
     """float64 [rows, names], NaN for what is missing, infinite or no number."""
-    numeric = [n for n in names if frame[n].dtype.is_numeric()]
-    if len(numeric) == len(names):
-        values = frame.select(names).cast(pl.Float64).fill_null(np.nan).to_numpy(writable=True)
+    schema = frame.schema
+    if all(schema[name].is_numeric() for name in names):
+        found = frame.select(names).to_numpy()  # nulls become NaN
+        values = np.array(found, dtype=np.float64)
     else:
         values = np.empty((frame.height, len(names)))
         for index, name in enumerate(names):
@@ -254,7 +258,7 @@ def numeric_matrix(
             found, lost = truths_of(series) if name in truths else numbers_of(series)
             _say(notices, "cells_not_numbers", name, lost)
             values[:, index] = found
-    infinite = np.isinf(values)
+    infinite = np.abs(values) > LARGEST
     if infinite.any():
         values[infinite] = np.nan
         count = int(infinite.sum())

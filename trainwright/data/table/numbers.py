@@ -9,6 +9,7 @@ import torch
 
 Scaling = Literal["standardise", "quantile", "none"]
 
+LARGEST = 1e30  # beyond, squares and float32 overflow: such numbers count as missing [assumed]
 MAX_QUANTILES = 1000  # [paper: Gorishniy et al. 2021, arXiv:2106.11959, appendix]
 MAX_REFERENCES = 2_000_000  # numbers that a block's quantile tables may hold [assumed]
 FIT_ROWS = 200_000  # quantiles and medians of more rows are taken from a sample [assumed]

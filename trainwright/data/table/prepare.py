@@ -26,7 +26,7 @@ from trainwright.data.table.encode import (
     numeric_matrix,
 )
 from trainwright.data.table.frames import Shower, cell_text, raw_target
-from trainwright.data.table.numbers import fit_numbers
+from trainwright.data.table.numbers import LARGEST, fit_numbers
 from trainwright.data.table.roles import columns_of, numeric_columns
 from trainwright.data.table.target import (
     Raw,
@@ -142,10 +142,10 @@ def prepare_matrix(
     target = read_target(raw, knobs.task, target_name, class_names=class_names)
     notices = [*origin.notices, *target.notices]
     values = values.astype(np.float64, copy=False)
-    if not np.isfinite(values.sum()) and np.isinf(values).any():
-        count = int(np.isinf(values).sum())
-        notices.append(Notice(code="infinities_missing", values={"count": count}))
-        values = np.where(np.isinf(values), np.nan, values)
+    huge = np.abs(values) > LARGEST
+    if huge.any():
+        notices.append(Notice(code="infinities_missing", values={"count": int(huge.sum())}))
+        values = np.where(huge, np.nan, values)
     origin_rows = np.arange(len(values))
     if not target.known.all():
         origin_rows = np.flatnonzero(target.known)
@@ -336,9 +336,10 @@ def _labels(target: Target) -> np.ndarray | None:
 
 def _row_hashes(frame: pl.DataFrame, used: Sequence[str]) -> np.ndarray:
     """Rows equal in all columns that the model sees are equal, whatever their target."""
-    numeric = [name for name in used if frame[name].dtype.is_numeric()]
+    schema = frame.schema
+    numeric = [name for name in used if schema[name].is_numeric()]
     parts = [numeric_matrix(frame, numeric, set(), [])] if numeric else []
-    others = [frame[name] for name in used if name not in set(numeric)]
+    others = [frame[name] for name in used if not schema[name].is_numeric()]
     if others:
         hashed = [series.hash(0).fill_null(0).to_numpy() for series in others]
         parts.append(np.stack(hashed, axis=1))

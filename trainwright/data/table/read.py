@@ -14,6 +14,8 @@ from trainwright.data.table import delimited
 from trainwright.data.table.cells import typed
 from trainwright.data.table.source import Piece, find_pieces, load, refuse_binary
 
+PARQUET_RATIO = 100  # a Parquet file seldom holds more than this times its size [assumed]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
@@ -34,7 +36,7 @@ def read_table(source: str, memory_limit: int) -> Table | None:
     frames: list[pl.DataFrame] = []
     used, semicolons = 0, False
     for piece in pieces:
-        content = load(piece, memory_limit - used)
+        content = None if _expands_beyond(piece, memory_limit) else load(piece, memory_limit - used)
         if content is None:
             return None
         used += len(content)
@@ -67,6 +69,22 @@ def read_piece(piece: Piece, content: bytes, notices: list[Notice]) -> tuple[pl.
             do="check how the file was written",
         )  # fmt: skip
     return frame, False
+
+
+def _expands_beyond(piece: Piece, memory_limit: int) -> bool:
+    """Whether a Parquet file's cells take over `memory_limit` bytes as numbers."""
+    if piece.format != "parquet" or piece.packed or piece.remote:
+        return False
+    if piece.size * PARQUET_RATIO < memory_limit:
+        return False
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        metadata = pq.read_metadata(piece.path)
+    except (pa.ArrowException, OSError):
+        return False  # reading it says what is wrong
+    return metadata.num_rows * metadata.num_columns * 8 > memory_limit
 
 
 def _columnar(piece: Piece, content: bytes) -> pl.DataFrame:

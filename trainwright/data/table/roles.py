@@ -195,7 +195,8 @@ def _without_duplicates(
     """Of columns that are equal in every row, the first one is used."""
     used = [c for c in columns if c.role in _USED and c.name not in overrides]
     hashes: dict[str, int] = {}
-    numbers = [c.name for c in used if frame[c.name].dtype.is_numeric()]
+    schema = frame.schema
+    numbers = [c.name for c in used if schema[c.name].is_numeric()]
     if len(numbers) > 1:
         matrix = np.ascontiguousarray(frame.select(numbers).to_numpy().astype(np.float64).T)
         hashes.update(zip(numbers, hash_rows(matrix).tolist(), strict=True))

@@ -19,7 +19,7 @@ from trainwright.data.knobs import DataKnobs
 from trainwright.data.split import TEST, TRAIN, VALID, hash_rows, words_to_splits
 from trainwright.data.table.blocks import frames_of
 from trainwright.data.table.categories import count_words, fit_categories
-from trainwright.data.table.cells import simplified, tidy, typed, words_of
+from trainwright.data.table.cells import numbers_of, seconds_of, simplified, tidy, typed, words_of
 from trainwright.data.table.encode import TableEncoder, fit_encoder, numeric_matrix
 from trainwright.data.table.frames import raw_target
 from trainwright.data.table.prepare import USED, Understood, is_moment, times_of, understand
@@ -100,7 +100,7 @@ def prepare_stream(
     )  # fmt: skip
     needed = [*used, *known.target_columns]
     needed += [n for n in (knobs.split, knobs.group, knobs.time) if n and n not in needed]
-    stream = _Stream(pieces=pieces, needed=tuple(needed))
+    stream = _Stream(pieces=pieces, needed=tuple(needed), schema=known.frame.schema)
     seen = _count(stream, known, draft, splitter)
     if not seen.rows[TRAIN]:
         raise DataError(
@@ -115,18 +115,25 @@ def prepare_stream(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stream:
-    """The source's rows again, with the number of the first one; only the columns that matter."""
+    """The source's rows again, with the number of the first one; only the columns that matter,
+    as numbers where the sample's `schema` has numbers."""
 
     pieces: list[Piece]
     needed: tuple[str, ...]
+    schema: pl.Schema
 
     def __iter__(self) -> Iterator[tuple[int, pl.DataFrame]]:
         row = 0
         for frame in frames_of(self.pieces, []):
             absent = {n: pl.lit(None, pl.Float64) for n in self.needed if n not in frame.columns}
             chosen = frame.with_columns(**absent).select(self.needed)
-            yield row, tidy(pl.DataFrame([simplified(series) for series in chosen]))
+            yield row, tidy(pl.DataFrame([self._typed(series) for series in chosen]))
             row += frame.height
+
+    def _typed(self, series: pl.Series) -> pl.Series:
+        if self.schema[series.name].is_numeric() and series.dtype == pl.String:
+            return pl.Series(series.name, numbers_of(series)[0]).fill_nan(None)
+        return simplified(series)
 
 
 def _sample(pieces: list[Piece], seed: int, notices: list[Notice]) -> pl.DataFrame:
@@ -161,13 +168,14 @@ def _splitter(
 ) -> Callable[[pl.DataFrame], np.ndarray]:
     """Rows of any part of the table -> split of each, by that row alone."""
     test, valid = knobs.test_fraction, knobs.valid_fraction
+    schema = known.frame.schema
     if knobs.split:
         name = knobs.split
         carved = valid if VALID not in words_to_splits(words_of(known.frame[name]).to_list()) else 0
 
         def by_word(frame: pl.DataFrame) -> np.ndarray:
             where = words_to_splits(words_of(frame[name]).to_list())
-            share = _shares(frame, used, seed)
+            share = _shares(frame, used, schema, seed)
             return np.where((where == TRAIN) & (share < carved), VALID, where)
 
         return by_word
@@ -185,21 +193,23 @@ def _splitter(
     columns = [knobs.group] if knobs.group else used
 
     def by_hash(frame: pl.DataFrame) -> np.ndarray:
-        share = _shares(frame, columns, seed)
+        share = _shares(frame, columns, schema, seed)
         return np.where(share < test, TEST, np.where(share < test + valid, VALID, TRAIN))
 
     return by_hash
 
 
-def _shares(frame: pl.DataFrame, names: list[str], seed: int) -> np.ndarray:
-    """A number in [0, 1) for each row, from the cells of `names` and the seed alone."""
+def _shares(frame: pl.DataFrame, names: list[str], schema: pl.Schema, seed: int) -> np.ndarray:
+    """A number in [0, 1) for each row, from the cells of `names` and the seed alone; `schema` says
+    what the cells are, since delimited text comes as text."""
     parts = []
     for name in names:
-        series = frame[name]
-        if series.dtype.is_numeric():
+        if schema[name].is_numeric():
             parts.append(numeric_matrix(frame, [name], set(), [])[:, 0])
+        elif schema[name] == pl.Datetime:
+            parts.append(seconds_of(frame[name])[0])
         else:
-            words = words_of(series).fill_null("")
+            words = words_of(frame[name]).fill_null("")
             distinct = words.unique(maintain_order=True)
             hashes = [_digest(word) for word in distinct.to_list()]
             parts.append(words.replace_strict(distinct, hashes, return_dtype=pl.UInt64).to_numpy())
