@@ -19,7 +19,10 @@ class Linear(nn.Module):
     def __init__(self, knobs: ModelKnobs, signature: Signature, num_outputs: int) -> None:
         super().__init__()
         features = math.prod(signature.shape)
-        self.linear = start(nn.Linear(features, num_outputs), "none", knobs)
+        self.linear: nn.Linear | None = None  # a table may hold categories only
+        if features:
+            self.linear = start(nn.Linear(features, num_outputs, bias=False), "none", knobs)
+        self.bias = nn.Parameter(torch.zeros(num_outputs))
         starts = torch.tensor((0, *signature.cardinalities)).cumsum(0)
         self.table = nn.EmbeddingBag(int(starts[-1]), num_outputs, mode="sum")
         nn.init.zeros_(self.table.weight)  # a convex problem: 0 is as good a start as any
@@ -27,7 +30,8 @@ class Linear(nn.Module):
         self.starts: Tensor
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
-        return self.linear(numbers.flatten(1)) + self.table(codes + self.starts)
+        outputs = self.table(codes + self.starts) + self.bias
+        return outputs if self.linear is None else outputs + self.linear(numbers.flatten(1))
 
 
 class RowMlp(nn.Module):
