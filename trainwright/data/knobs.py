@@ -104,9 +104,9 @@ class DataKnobs(Knobs):
     )
     augment: tuple[str, ...] | Literal["auto", "none"] = knob(
         "auto",
-        "Changes to training examples only: crop, flip, erase, rotate (images), shift, gain, "
-        "noise, mask (audio), and any kornia augmentation class by name when kornia is installed; "
-        "auto is crop for images, shift for audio, none for tables and text.",
+        "Changes to training examples only: crop, flip, erase, rotate (images), shift, "
+        "gain, noise, mask (audio), and any kornia augmentation class by name when kornia is "
+        "installed; auto is crop for images, shift for audio, none for tables and text.",
         why="crop by an eighth helps photos and digits alike; flip would harm digits [assumed]",
     )
     audio: Literal["log_mel", "waveform"] = knob(
