@@ -92,7 +92,7 @@ class FolderArtefacts:
         return _checked(digest, data, shown(str(self.folder)))
 
     def has(self, digest: str) -> bool:
-        return self._path(digest).is_file()
+        return os.path.isfile(self._path(digest))
 
     def delete(self, digest: str) -> None:
         try:

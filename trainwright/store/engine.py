@@ -1,6 +1,7 @@
 """How is the database reached, and what do its errors mean? Engines for SQLite and PostgreSQL, and
 every failure of theirs in our three parts."""
 
+import re
 import sqlite3
 import time
 from pathlib import Path
@@ -14,6 +15,8 @@ from trainwright.core.errors import StoreError, shown
 BUSY_SECONDS = 5.0  # another writer's transaction takes milliseconds; this is a hang [assumed]
 CONNECT_SECONDS = 10  # a server that does not answer by then is down [assumed]
 _RETRY_SECONDS = 0.02
+# What a database raises; UnicodeDecodeError is how sqlite3 meets text in a damaged file.
+FAULTS = (SQLAlchemyError, sqlite3.Error, UnicodeDecodeError)
 
 
 def sqlite_engine(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Engine:
@@ -53,6 +56,8 @@ def writing(engine: Engine) -> Engine:
 
 def explain(error: Exception, place: str) -> StoreError:
     """What the user can do about an error of the database. No text of SQLAlchemy's is passed on."""
+    if isinstance(error, UnicodeDecodeError):
+        return _damaged(place)
     cause = (error.orig or error) if isinstance(error, DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
         return _explain_sqlite(cause, place)
@@ -107,11 +112,7 @@ def _explain_sqlite(error: sqlite3.Error, place: str) -> StoreError:
                 do="name another store with --store; this file was left as it is",
             )
         case sqlite3.SQLITE_CORRUPT:
-            return StoreError(
-                f"{place} is a damaged database",
-                allowed="a sound SQLite file",
-                do="put back a copy, or save what can be read with `sqlite3 FILE .recover`",
-            )
+            return _damaged(place)
         case sqlite3.SQLITE_FULL:
             return StoreError(
                 f"the disk is full: {place} could not be written",
@@ -126,6 +127,14 @@ def _explain_sqlite(error: sqlite3.Error, place: str) -> StoreError:
     return _unknown(error, place)
 
 
+def _damaged(place: str) -> StoreError:
+    return StoreError(
+        f"{place} is a damaged database",
+        allowed="a sound SQLite file",
+        do="put back a copy, or save what can be read with `sqlite3 FILE .recover`",
+    )
+
+
 def _explain_postgres(error: BaseException, place: str) -> StoreError:
     state, text = getattr(error, "sqlstate", None) or "", str(error)
     if state.startswith("53"):  # insufficient resources: 53100 disk full, 53300 connections
@@ -133,7 +142,7 @@ def _explain_postgres(error: BaseException, place: str) -> StoreError:
             f"the server of {place} has no space or connections left",
             do="make room on the server, then `trainwright resume` the run",
         )
-    if state.startswith("28") or "authentication failed" in text or "no password" in text:
+    if state.startswith("28") or re.search(r"authentication failed|no password|role .* not", text):
         return StoreError(
             f"{place} refuses this user",
             allowed="postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
@@ -144,7 +153,7 @@ def _explain_postgres(error: BaseException, place: str) -> StoreError:
             f"{place}: the server has no such database",
             do="create it with `createdb NAME`, or name another one",
         )
-    if state == "42501":
+    if state in ("42501", "3F000"):  # no right; no schema that one may see
         return StoreError(
             f"{place} does not let this user create or write tables",
             do="ask for the right to create tables in this database",

@@ -64,7 +64,9 @@ _SPELLINGS = {
 }
 _IS_THERE = {
     "sqlite": "SELECT 1 FROM sqlite_master WHERE name = 'trainwright_migrations'",
-    "postgresql": "SELECT 1 WHERE to_regclass('trainwright_migrations') IS NOT NULL",
+    # Not to_regclass(): it answers from a cache that waiting for the lock below does not refresh.
+    "postgresql": "SELECT 1 FROM pg_tables WHERE tablename = 'trainwright_migrations' "
+    "AND schemaname = ANY (current_schemas(false))",
 }
 _LOCK = 7_305_804_402  # any number, as long as every trainwright asks for the same one
 

@@ -58,13 +58,13 @@ def _open_file(name: str, artefacts: str | None, create: bool) -> "Store":
         raise StoreError("the store has no name", allowed=ALLOWED, do="name a file")
     path = Path(os.path.abspath(os.path.expanduser(name)))
     place = shown(name)
-    if path.is_dir():
+    if os.path.isdir(path):  # Path.is_dir raises where a folder above may not be entered
         raise StoreError(
             f"{place} is a folder",
             allowed=ALLOWED,
             do=f"name a file in it, as {name}/trainwright.db",
         )
-    if not create and not path.exists():
+    if not create and not os.path.exists(path):
         raise StoreError(
             f"there is no store at {place}",
             allowed=ALLOWED,

@@ -1,14 +1,13 @@
 """How does a run lie in a database? The store on SQLite and PostgreSQL, by one code."""
 
 import json
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from trainwright.core.errors import StoreError, shown
 from trainwright.core.records import RunRecord, RunState, from_plain, to_plain
@@ -23,7 +22,7 @@ from trainwright.store.contract import (
     Reading,
     RunRow,
 )
-from trainwright.store.engine import explain, writing
+from trainwright.store.engine import FAULTS, explain, writing
 from trainwright.store.lease import (
     Holding,
     Writer,
@@ -60,7 +59,7 @@ class SqlStore:
         self._add_layout = _insert_once(dialect)
         try:
             migrate(self._reader, self._writer, place)
-        except (SQLAlchemyError, sqlite3.Error) as error:
+        except FAULTS as error:
             engine.dispose()
             raise explain(error, place) from error
         except StoreError:
@@ -249,7 +248,7 @@ class SqlStore:
         try:
             with self._reader.connect() as connection:
                 yield connection
-        except (SQLAlchemyError, sqlite3.Error) as error:
+        except FAULTS as error:
             raise explain(error, self.place) from error
 
     @contextmanager
@@ -262,7 +261,7 @@ class SqlStore:
                 if run_id is not None:
                     self._admit(connection, run_id, lease)
                 yield connection
-        except (SQLAlchemyError, sqlite3.Error) as error:
+        except FAULTS as error:
             raise explain(error, self.place) from error
 
     def _admit(self, connection: Connection, run_id: str, lease: Lease | None) -> None:
