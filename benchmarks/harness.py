@@ -49,7 +49,11 @@ def timed(function: Callable[[], object]) -> float:
 def header(title: str, *packages: str) -> str:
     """What every result opens with: command, date, machine, versions."""
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=FOLDER
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        cwd=FOLDER,
+        check=False,
     ).stdout.strip()
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", *packages))
     command = f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip()

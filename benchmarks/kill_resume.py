@@ -50,7 +50,9 @@ def write_sources(folder: Path) -> None:
     images = rng.integers(0, 256, size=(600, 12, 12), dtype=np.uint8)
     labels = (images.mean(axis=(1, 2)) > 127).astype(int)
     np.savez(folder / "images.npz", X=images, y=labels)
-    words = np.array("red green blue cat dog house tree stone water fire".split())
+    words = np.array(
+        ["red", "green", "blue", "cat", "dog", "house", "tree", "stone", "water", "fire"]
+    )
     texts = [" ".join(rng.choice(words, size=12)) for _ in range(800)]
     polars.DataFrame(
         {"text": texts, "label": ["hot" if "fire" in t else "cold" for t in texts]}
@@ -123,7 +125,8 @@ def equal_runs(name: str, folder: Path, trials: int) -> tuple[int, float]:
     began = time.perf_counter()
     whole = in_process(settings, str(folder / "whole.db"), "whole", resume=False, kill_after=None)
     seconds = time.perf_counter() - began
-    assert whole is not None and whole[0] == "finished", (name, whole)
+    assert whole is not None, name
+    assert whole[0] == "finished", (name, whole)
     equal = sum(trial(settings, folder, i, seconds) == whole for i in range(trials))
     return equal, seconds
 

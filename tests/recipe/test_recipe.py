@@ -61,9 +61,7 @@ def test_the_hash_is_the_same_in_another_process_and_differs_by_any_knob():
         "print(r.recipe_hash(r.edit(r.Recipe(), {'model.width': 77, 'data.columns': {'b': 'date', 'a': 'text'}})))"
     )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    here = recipes.edit(
-        Recipe(), {"data.columns": {"a": "text", "b": "date"}, "model.width": 77}
-    )
+    here = recipes.edit(Recipe(), {"data.columns": {"a": "text", "b": "date"}, "model.width": 77})
     assert other.stdout.strip() == recipes.recipe_hash(here)
     assert recipes.recipe_hash(here) != recipes.recipe_hash(recipes.edit(here, {"seed": 1}))
 
@@ -97,7 +95,12 @@ def test_settings_are_read_as_toml_or_else_as_text():
     recipe = recipes.edit_all(
         Recipe(),
         {"data.target": "old"},
-        ["model.width=128", "data.target=churned", 'data.columns={zip="categorical"}', "dropout=0.2"],
+        [
+            "model.width=128",
+            "data.target=churned",
+            'data.columns={zip="categorical"}',
+            "dropout=0.2",
+        ],
     )
     assert recipe.model.width == 128
     assert recipe.data.target == "churned"

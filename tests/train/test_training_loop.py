@@ -101,7 +101,9 @@ def test_a_captured_trainee_goes_on_to_the_same_bit(stop, settings):
         second = made(**settings)
         restore(second.trainee, kept, plain, best)
         list(events(second))
-    for (step_a, a), (step_b, b) in [(whole.trainee.chosen(k), second.trainee.chosen(k)) for k in ("best", "last")]:
+    for (step_a, a), (step_b, b) in [
+        (whole.trainee.chosen(k), second.trainee.chosen(k)) for k in ("best", "last")
+    ]:
         assert step_a == step_b
         assert all(torch.equal(a[name], b[name]) for name in a)
 

@@ -28,10 +28,20 @@ def sweep(
         open_store(store, create=False), older_than_seconds=seconds, dry_run=dry_run
     )
     if json:
-        print_json(swept.to_plain())
+        plain = {
+            "dry_run": swept.dry_run,
+            "checkpoints": len(swept.checkpoints),
+            "artefacts": len(swept.artefacts),
+            "bytes": swept.num_bytes,
+            "busy": list(swept.busy),
+        }
+        print_json(plain)
     else:
-        console().print(
-            say("sweep.done", artefacts=swept.artefacts, bytes=swept.bytes,
-                checkpoints=swept.checkpoints), markup=False
-        )  # fmt: skip
+        words = say(
+            "sweep.done",
+            artefacts=len(swept.artefacts),
+            bytes=swept.num_bytes,
+            checkpoints=len(swept.checkpoints),
+        )
+        console().print(words, markup=False)
     return 0

@@ -8,7 +8,8 @@ Unit = Literal["seconds", "steps", "examples", "epochs"]
 
 _UNITS: dict[str, tuple[Unit, float]] = {
     "s": ("seconds", 1), "sec": ("seconds", 1), "second": ("seconds", 1), "seconds": ("seconds", 1),
-    "m": ("seconds", 60), "min": ("seconds", 60), "minute": ("seconds", 60), "minutes": ("seconds", 60),
+    "m": ("seconds", 60), "min": ("seconds", 60), "minute": ("seconds", 60),
+    "minutes": ("seconds", 60),
     "h": ("seconds", 3600), "hour": ("seconds", 3600), "hours": ("seconds", 3600),
     "step": ("steps", 1), "steps": ("steps", 1),
     "example": ("examples", 1), "examples": ("examples", 1),

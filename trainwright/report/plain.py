@@ -46,4 +46,14 @@ def metrics_object(metrics: Mapping[str, Metric]) -> dict[str, dict[str, float |
 
 def row_object(row: RunRow) -> dict[str, Any]:
     """One line of `runs`."""
-    return {name: getattr(row, name) for name in RunRow.__dataclass_fields__}
+    return {
+        "id": row.id,
+        "state": row.state,
+        "created": row.created,
+        "updated": row.updated,
+        "recipe_hash": row.recipe_hash,
+        "steps": row.steps,
+        "metric": row.metric_name,
+        "split": row.metric_split,
+        "value": row.metric_value,
+    }

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import torch
 
@@ -313,6 +314,7 @@ def own_randomness(seed: int) -> Iterator[None]:
             torch.cuda.set_rng_state_all(gpu)
 
 
+@cache
 def versions() -> dict[str, str]:
     """What the run was made with, for the report."""
     from importlib.metadata import version
@@ -326,7 +328,14 @@ def versions() -> dict[str, str]:
 
 
 def begin(
-    recipe: Recipe, store: Store, *, run_id: str, listener: Listener, command: str, **options: bool
+    recipe: Recipe,
+    store: Store,
+    *,
+    run_id: str,
+    listener: Listener,
+    command: str,
+    allow_code: bool,
+    keeps: bool,
 ) -> Execution:
     """A new run, ready to be run; it enters the store once its parts fit together."""
     record = RunRecord(
@@ -338,7 +347,14 @@ def begin(
         portable=recipe.portable,
         command=command,
     )
-    return Execution(store=store, record=record, recipe=recipe, listener=listener, **options)
+    return Execution(
+        store=store,
+        record=record,
+        recipe=recipe,
+        listener=listener,
+        allow_code=allow_code,
+        keeps=keeps,
+    )
 
 
 def go_on(

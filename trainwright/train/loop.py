@@ -3,7 +3,7 @@ now and then; an end. Who listens cannot steer."""
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 
 from trainwright.algorithm.knobs import AlgorithmKnobs
 from trainwright.algorithm.schedule import rate_share
@@ -29,7 +29,7 @@ def train(
     plan: Plan,
     look: Look | None,
     metric: str,
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Trains from `trainee.step` on to the end of the plan, telling each event as it happens.
 
     `look` measures the validation split with the weights that would be kept; `metric` says which

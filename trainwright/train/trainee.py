@@ -51,7 +51,8 @@ class Trainee:
         """A copy of the weights that would be kept now: the average's where there is one."""
         live = self.module.state_dict()
         averaged = self.average.weights() if self.average is not None else {}
-        return {name: averaged.get(name, tensor).detach().clone() for name, tensor in live.items()}
+        kept: Tensors = {**live, **averaged}
+        return {name: kept[name].detach().clone() for name in live}
 
     def chosen(self, keep: str) -> tuple[int, Tensors]:
         """Step and weights of the result: the best look, or the last step."""

@@ -1,0 +1,43 @@
+# Everything starts here. Each command sets up `.venv` from nothing but Python >= 3.11.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test test-all bench docs lint clean
+
+demo: $(READY)  ## train on real data, end with the report and the next commands
+	@mkdir -p demo
+	@cd demo && ../$(BIN)/trainwright fit sklearn:breast_cancer --name demo-$$(date +%H%M%S) --budget 20s
+	@cd demo && run=$$(../$(BIN)/trainwright runs --json | ../$(BIN)/python -c "import json,sys; print(json.load(sys.stdin)[0]['id'])") \
+	  && ../$(BIN)/trainwright report $$run --out report.html \
+	  && printf '\nnow:   open demo/report.html\nthen:  cd demo && ../.venv/bin/trainwright show %s\n       ../.venv/bin/trainwright explain learning_rate\n       ../.venv/bin/trainwright fit YOUR.csv --target COLUMN\n' $$run
+
+test: $(READY) lint  ## what CI runs: lint, types, the import contract, the tests
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: $(READY) lint  ## the slow experiments too
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## every figure of the README and of benchmarks/*.md, measured afresh (hours)
+	$(BIN)/pip install -q -c constraints.txt skorch lightning keras
+	for script in benchmarks/[a-z]*.py; do \
+	  case $$script in *harness.py) ;; *) OMP_NUM_THREADS=1 $(BIN)/python $$script --write || exit 1;; esac; done
+
+docs: $(READY)  ## the generated pages: knobs and commands
+	$(BIN)/python docs/generate.py
+
+$(READY): pyproject.toml constraints.txt
+	@echo "setting up .venv (a few minutes, once)"
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 demo"; exit 2; }
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[develop]'
+	@touch $(READY)
+
+clean:
+	rm -rf .venv demo
