@@ -135,12 +135,10 @@ def _of_metric(name: str) -> Explanation:
             allowed = "positive_lower"
         case _:
             allowed = "unit_lower" if name in LOWER_IS_BETTER else "unit"
-    # the room that measures may have said more than the report does
-    what = phrases.phrase(f"metric.{name}", "") or say(f"explain.metric.{name}")
     return Explanation(
         topic=name,
         kind="metric",
-        what=what,
+        what=say(f"metric.{name}"),
         allowed=say(f"explain.metric_allowed.{allowed}"),
         source=phrases.phrase(f"explain.metric_source.{name}", ""),
     )

@@ -20,8 +20,8 @@ def number(value: float | None, digits: int = 4) -> str:
         return MISSING
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("∞" if value > 0 else f"{MINUS}∞")
-    size = abs(value)
-    if size != 0 and (size < 1e-4 or size >= 1e9):
+    size = abs(float(f"{value:.{digits - 1}e}"))  # rounded first: 999.96 has four figures before
+    if size != 0 and (size < 1e-4 or size >= 1e9):  # the point, not three
         text = f"{value:.{max(0, digits - 2)}e}"
     elif size >= 10 ** (digits - 1):
         text = f"{value:,.0f}"
@@ -59,10 +59,10 @@ def with_interval(name: str, metric: Metric) -> str:
     return " ".join(filter(None, (metric_value(name, metric.value), interval(name, metric))))
 
 
-def signed(name: str, value: float) -> str:
+def signed(name: str, value: float | None) -> str:
     """A difference with its sign: `+0.012`."""
     text = metric_value(name, value)
-    return text if text.startswith(MINUS) or value == 0 else f"+{text}"
+    return f"+{text}" if value is not None and value > 0 else text
 
 
 def count(value: float | None) -> str:

@@ -1,10 +1,11 @@
 """What does a record say in words? Names and sentences for its codes, in the reader's language."""
 
 from collections.abc import Mapping
+from functools import cache
 
 from trainwright.core.records import Baseline, Metric, Notice, RunRecord, Understanding
 from trainwright.core.task import LOWER_IS_BETTER, METRICS
-from trainwright.core.words import known_codes, language, say, say_notice
+from trainwright.core.words import known_codes, say, say_notice
 from trainwright.report import format as show
 
 SPLITS = ("train", "valid", "test")
@@ -13,8 +14,7 @@ SPLITS = ("train", "valid", "test")
 def phrase(code: str, otherwise: str, **values: str) -> str:
     """The words for `code`, or `otherwise` where there are none: names come from records, which
     may be newer than the words."""
-    known = code in known_codes(language()) or code in known_codes("en")
-    return say(code, **values) if known else otherwise
+    return say(code, **values) if code in _codes() else otherwise
 
 
 def metric_name(name: str) -> str:
@@ -39,8 +39,7 @@ def state_name(name: str) -> str:
 
 def notice_words(notice: Notice) -> str:
     """A notice as a sentence; one that has no words shows its code and values."""
-    known = known_codes("en") | known_codes(language())
-    if f"notice.{notice.code}" in known:
+    if f"notice.{notice.code}" in _codes():
         try:
             return say_notice(notice)
         except (KeyError, ValueError, IndexError, AttributeError, TypeError):
@@ -98,19 +97,17 @@ def verdict_sentence(record: RunRecord) -> str:
     verdict = record.verdict
     if verdict is None:
         return ""
-    values = {"baseline": baseline_name(verdict.baseline), "metric": metric_name(verdict.metric)}
-    sentence = phrase(f"report.verdict.{verdict.code}", verdict.code.replace("_", " "), **values)
-    if verdict.difference is None:
-        return sentence
-    bounds = show.interval(verdict.metric, verdict.difference)
-    detail = say(
-        "report.difference" if bounds else "report.difference_alone",
-        **values,
-        difference=show.signed(verdict.metric, verdict.difference.value),
-        interval=bounds,
-        count=show.count(verdict.num_examples),
+    gap, name = verdict.difference, verdict.metric
+    return phrase(
+        f"verdict.{verdict.code}",
+        verdict.code.replace("_", " "),
+        metric=metric_name(name),
+        baseline=baseline_name(verdict.baseline),
+        difference=show.MISSING if gap is None else show.signed(name, gap.value),
+        low=show.MISSING if gap is None else show.signed(name, gap.low),
+        high=show.MISSING if gap is None else show.signed(name, gap.high),
+        num_examples=show.count(verdict.num_examples),
     )
-    return f"{sentence} {detail}" if language() == "en" else f"{sentence}{detail}"
 
 
 def task_sentence(record: RunRecord) -> str:
@@ -137,3 +134,9 @@ def step_words(record: RunRecord) -> str:
 def direction(name: str) -> str:
     """Says that less is better, where it is; nothing otherwise."""
     return say("report.lower_is_better") if name in LOWER_IS_BETTER else ""
+
+
+@cache
+def _codes() -> frozenset[str]:
+    """Every code with words; other languages fall back to English, so English decides."""
+    return known_codes("en")

@@ -3,7 +3,7 @@ columns, runs and details. Foreign text is never read as markup and never moves 
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -296,8 +296,8 @@ def _line(value: object, style: str = "") -> Text:
 def _capped(value: str, most_cells: int, style: str = "") -> Text:
     """Text that wraps, but not beyond `most_cells` cells in all."""
     text = tame(value)
-    while cell_len(text) > most_cells:
-        text = text[: -max(1, (cell_len(text) - most_cells) // 2)].rstrip("…") + "…"
+    if cell_len(text) > most_cells:
+        text = set_cell_size(text, most_cells - 1).rstrip() + "…"
     return Text(text, style=style, overflow="fold")
 
 
