@@ -11,7 +11,6 @@ from harness import arguments, header, publish
 
 import trainwright as tw
 from trainwright.core.task import LOWER_IS_BETTER
-from trainwright.evaluate.baselines import encoded
 from trainwright.evaluate.metrics import score
 
 TABLES = Path(__file__).parent.parent.parent / "shared/data/tabular"
@@ -22,6 +21,13 @@ def metric_of(kind: str, minority: float) -> str:
     if kind == "reg":
         return "rmse"
     return "average_precision" if minority < 0.2 else "accuracy"
+
+
+def encoded(examples) -> tuple[np.ndarray, np.ndarray]:
+    """[row, feature] and [row], as a user's own single-tensor module would see them."""
+    batches = list(examples.batches(65_536))
+    X = torch.cat([batch.inputs[0] for batch in batches]).numpy()
+    return X, torch.cat([batch.target for batch in batches]).numpy()
 
 
 def others(prepared, seed: int) -> dict[str, np.ndarray]:
@@ -56,7 +62,10 @@ def one(row: dict[str, str], seed: int, settings: dict) -> dict[str, float]:
     from trainwright.run.assemble import prepare_data
 
     path = str(TABLES / f"{row['name']}.csv.gz")
-    base = recipes.edit(recipes.Recipe(), {"baselines": False, "seed": seed, **settings})
+    task_knob = {"data.task": "regression"} if row["kind"] == "reg" else {}
+    base = recipes.edit(
+        recipes.Recipe(), {"baselines": False, "seed": seed, **task_knob, **settings}
+    )
     run = tw.fit(path, target=row["target"], recipe=base, quiet=True, seed=seed)
     recipe = recipes.edit(base, {"data.source": path, "data.target": row["target"]})
     prepared = prepare_data(recipe, one_tensor=True)

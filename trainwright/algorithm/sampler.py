@@ -3,6 +3,7 @@ that a run can be entered at any point."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from trainwright.core.seeds import derive
 @dataclass(slots=True, kw_only=True)
 class Uniform:
     """Every example once an epoch, shuffled."""
+
+    uniform: ClassVar[bool] = True  # a stream may shuffle by itself, without the positions
 
     seed: int
     num: int
