@@ -1,0 +1,61 @@
+"""`import trainwright` and the recipe's knobs cost little: heavy libraries wait until needed."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = (
+    "torch", "numpy", "polars", "pyarrow", "sklearn", "scipy", "matplotlib", "sqlalchemy", "PIL",
+    "soundfile", "tokenizers", "torchmetrics", "pandas", "fsspec",
+)  # fmt: skip
+
+
+def loaded_by(code: str, names: tuple[str, ...]) -> list[str]:
+    ask = f"{code}\nimport sys\nprint([n for n in {names!r} if n in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", ask], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [name for name in HEAVY + ("pydantic", "rich", "cyclopts", "torch._dynamo")
+            if repr(name) in done.stdout]  # fmt: skip
+
+
+def test_importing_the_package_imports_next_to_nothing():
+    assert loaded_by("import trainwright", (*HEAVY, "pydantic", "rich", "cyclopts")) == []
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "trainwright.recipe",
+        "trainwright.core.records",
+        "trainwright.core.words",
+        "trainwright.core.knob",
+        "trainwright.data.knobs",
+        "trainwright.model.knobs",
+        "trainwright.loss.knobs",
+        "trainwright.algorithm.knobs",
+    ],
+)
+def test_recipes_are_read_without_heavy_libraries(module):
+    assert loaded_by(f"import {module}", HEAVY) == []
+
+
+def test_help_is_shown_without_heavy_libraries():
+    code = (
+        "import contextlib, io\n"
+        "from trainwright.cli.app import run\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        "    assert run(['--help']) == 0"
+    )
+    assert loaded_by(code, HEAVY) == []
+
+
+def test_the_public_names_are_these_and_each_can_be_had():
+    code = (
+        "import trainwright as tw\n"
+        "assert tw.__all__ == ['Recipe', 'Run', 'TrainwrightError', 'fit', 'load', 'resume']\n"
+        "assert all(getattr(tw, name) is not None for name in tw.__all__)"
+    )
+    assert "torch._dynamo" not in loaded_by(code, ("torch._dynamo",))
