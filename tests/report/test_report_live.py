@@ -98,7 +98,7 @@ def test_lines_without_a_terminal_are_plain_and_evaluations_always_shown():
     lines = stream.getvalue().splitlines()
     assert lines[0] == "step 1/3,000  loss 0.2500  12,000 examples/s  1:23 left"
     assert lines[1] == "step 2  validation: loss 0.3000, accuracy 0.912"
-    assert lines[2].startswith("step 2/3,000  loss 0.2400  accuracy 0.912")
+    assert len(lines) == 2
     assert "\x1b" not in stream.getvalue()
 
 

@@ -73,6 +73,7 @@ def _listener(progress: Progress, introduce: Callable[[Understood], None]) -> Li
                 words = tame(phrases.notice_words(message.notice))
                 progress.tell("notice", words, **to_plain(message.notice))
             case Compared():
+                progress.close()  # training is over; simple learners have their turn
                 words = _compared(message.baseline, task)
                 progress.tell("compared", words, baseline=to_plain(message.baseline))
             case Finished():

@@ -21,6 +21,7 @@ from trainwright.report import phrases
 BAR_SECONDS = 0.1
 LINE_SECONDS = 10.0
 JSON_SECONDS = 1.0
+MOST_METRICS = 3  # in a line for people; programs get all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,15 +113,19 @@ class Progress:
         """A split was measured: always said. The first metric beside the loss goes to the bar."""
         chosen = next((item for item in metrics.items() if item[0] != "loss"), None)
         self._metric = chosen or self._metric
+        self._undrawn = None  # what was not drawn by now is older than this
         words = say("report.between").join(
             f"{phrases.metric_name(name)} {show.metric_value(name, value)}"
-            for name, value in metrics.items()
+            for name, value in list(metrics.items())[:MOST_METRICS]
         )
-        sentence = say("report.live.evaluated", step=show.count(step),
-                       split=phrases.split_name(split), metrics="{metrics}")  # fmt: skip
-        # say() cuts long values, and a list of metrics may be long
-        self._surface.tell("evaluated", sentence.replace("{metrics}", words),
-                           {"step": step, "split": split, "metrics": dict(metrics)})  # fmt: skip
+        sentence = say(
+            "report.live.evaluated",
+            step=show.count(step),
+            split=phrases.split_name(split),
+            metrics=words,
+        )
+        values = {"step": step, "split": split, "metrics": dict(metrics)}
+        self._surface.tell("evaluated", sentence, values)
 
     def tell(self, event: str, sentence: str, /, **values: Any) -> None:
         """Anything else that happened, in words for people and values for programs."""
@@ -167,7 +172,8 @@ def open_progress(
 
 
 class BarSurface:
-    """A bar that is drawn in place. No thread: it moves when training does."""
+    """A bar that is drawn in place and goes when training ends, as the summary says it all. No
+    thread: it moves when training does."""
 
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, TextColumn
@@ -178,7 +184,12 @@ class BarSurface:
         part = TextColumn("{task.fields[part]}", markup=False)
         width = 24 if console.width >= 100 else 10
         self._bar = Bar(
-            BarColumn(bar_width=width), part, words, console=console, auto_refresh=False
+            BarColumn(bar_width=width),
+            part,
+            words,
+            console=console,
+            auto_refresh=False,
+            transient=True,
         )
         self._task = self._bar.add_task("", total=None, words="", part="")
         self._started = False

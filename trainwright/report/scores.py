@@ -271,7 +271,12 @@ def _matrix(judgement: Judgement, classes: list[str]) -> Html:
         "td", say("report.head.true"), " ↓  ", say("report.head.predicted"), " →", class_="corner"
     )
     head = [
-        tag("th", tag("span", name, title=name), scope="col", class_="up" if upright else None)
+        tag(
+            "th",
+            tag("span", name, title=name),
+            scope="col",
+            class_=_head_class(name) if upright else None,
+        )
         for name in classes
     ]
     lines: list[Html] = []
@@ -294,6 +299,11 @@ def _matrix(judgement: Judgement, classes: list[str]) -> Html:
         lines.append(tag("tr", *cells))
     inner = tag("table", tag("thead", tag("tr", corner, *head)), tag("tbody", *lines))
     return tag("div", inner, class_="scroll matrix")
+
+
+def _head_class(name: str) -> str:
+    # Latin names read from below when turned; Chinese ones stand as they are written downwards
+    return "up wide" if any(ord(c) >= 0x2E80 for c in name) else "up"
 
 
 def _ink(depth: float) -> str:

@@ -12,7 +12,9 @@ from trainwright.report import format as show
 from trainwright.report.markup import Child, Html, join, table, tag
 from trainwright.report.scores import about, bar_scale, heads
 
-MOST_COLUMNS = 200  # rows of the table of columns on a page [assumed]
+MOST_COLUMNS = 500  # rows of the table of columns on a page [assumed]
+OPEN_COLUMNS = 30  # of these, rows that are seen without asking for more
+MOST_CLASSES = 20  # rows of the table of class counts
 
 
 def headline(record: RunRecord) -> Html:
@@ -93,7 +95,7 @@ def columns(known: Sequence[Column]) -> Html:
             show.count(column.distinct) if column.distinct is not None else "",
             tag("span", ", ".join(column.examples[:3]), class_="soft"),
         ]
-        for column in known[:MOST_COLUMNS]
+        for column in special_first(known)[:MOST_COLUMNS]
     ]
     kept = [0, 1, 2] + [
         at
@@ -104,15 +106,26 @@ def columns(known: Sequence[Column]) -> Html:
         )
         if has
     ]
-    body = table(
-        [head[at] for at in kept],
-        [[row[at] for at in kept] for row in rows],
-        numeric={new for new, old in enumerate(kept) if old in (3, 4)},
-        kind="columns",
-    )
-    hidden = len(known) - len(rows)
-    more = tag("p", say("report.and_more", count=show.count(hidden)), class_="note")
-    return join(body, more if hidden else None)
+
+    def lines(some: list[list[Child]]) -> Html:
+        return table(
+            [head[at] for at in kept],
+            [[row[at] for at in kept] for row in some],
+            numeric={new for new, old in enumerate(kept) if old in (3, 4)},
+            kind="columns",
+        )
+
+    first, rest = rows[:OPEN_COLUMNS], rows[OPEN_COLUMNS:]
+    if not rest:
+        return lines(first)
+    more = tag("summary", say("report.and_more", count=show.count(len(known) - len(first))))
+    return join(lines(first), tag("details", more, lines(rest)))
+
+
+def special_first(known: Sequence[Column]) -> list[Column]:
+    """Target, group and time before the rest: a long table must not hide them."""
+    special = ("target", "group", "time")
+    return sorted(known, key=lambda c: special.index(c.role) if c.role in special else len(special))
 
 
 def curves(record: RunRecord, history: Sequence[series.Reading]) -> Html | None:
@@ -270,7 +283,7 @@ def split_words(found: Understanding) -> str:
 def _classes(counts: Mapping[str, int]) -> Html:
     total = sum(counts.values()) or 1
     most = max(counts.values(), default=1) or 1
-    ordered = list(counts.items())[:40]
+    ordered = list(counts.items())[:MOST_CLASSES]
     rows: list[list[Child]] = [
         [
             name,

@@ -14,7 +14,7 @@ from trainwright.core.words import say
 from trainwright.report import curves, phrases
 from trainwright.report import format as show
 from trainwright.report.markup import visible
-from trainwright.report.sections import input_words, split_words
+from trainwright.report.sections import input_words, special_first, split_words
 from trainwright.store.contract import RunRow
 
 MOST_COLUMNS = 30  # rows of the table of columns
@@ -64,7 +64,7 @@ def summary(
 
 def columns_table(understanding: Understanding) -> RenderableType:
     """Each column's role and the reason for it; at most 30 rows, then how many more."""
-    shown = understanding.columns[:MOST_COLUMNS]
+    shown = special_first(understanding.columns)[:MOST_COLUMNS]
     table = _table()
     table.add_column(say("report.head.column"), no_wrap=True, overflow="ellipsis", max_width=28)
     table.add_column(say("report.head.role"), no_wrap=True)
