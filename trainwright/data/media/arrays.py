@@ -54,11 +54,14 @@ def load_arrays(path: str, memory_limit: int) -> Stored:
     lower = {key.lower(): value for key, value in found.items()}
     names = next((lower[k] for k in ("classes", "class_names") if k in lower), None)
     class_names = tuple(map(str, names.tolist())) if names is not None and names.ndim == 1 else ()
-    parts = {split: _part(lower, words) for split, words in _SPLITS.items()}
-    given = {split: part for split, part in parts.items() if part is not None}
+    given: dict[Split, tuple] = {
+        split: part for split, words in _SPLITS.items() if (part := _part(lower, words))
+    }
     if "train" in given:
         inputs, target = _concatenated(path, list(given.values()))
-        splits = tuple(split for split, (x, _) in given.items() for _ in range(len(x)))
+        splits: tuple[Split, ...] = tuple(
+            split for split, (x, _) in given.items() for _ in range(len(x))
+        )
         return _checked(path, inputs, target, splits, class_names)
     inputs = next((lower[key] for key in _INPUTS if key in lower), None)
     target = next((lower[key] for key in _TARGETS if key in lower), None)
@@ -154,11 +157,12 @@ def _checked(
 def _read(path: str, memory_limit: int) -> dict[str, np.ndarray]:
     _refuse_too_large(path, memory_limit)
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"arr_0": loaded}
-        with loaded:
-            found = {key: np.asarray(loaded[key]) for key in loaded.files}
+        with open(path, "rb") as file:  # np.load leaves a path open when the zip is damaged
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {"arr_0": loaded}
+            with loaded:
+                found = {key: np.asarray(loaded[key]) for key in loaded.files}
     except (ValueError, OSError, EOFError, MemoryError, KeyError, NotImplementedError,
             zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, SyntaxError,
             UnicodeError) as error:  # fmt: skip

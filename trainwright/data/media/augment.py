@@ -1,5 +1,6 @@
 """How are training examples changed, so that the network cannot learn them by heart? Operations on
-whole batches, pure functions of the batch and a generator."""
+whole batches, pure functions of the batch and a generator on the CPU, so that every device sees the
+same draws."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -68,13 +69,14 @@ def crop(images: Tensor, generator: Generator) -> Tensor:
     # every stretch of W pixels as one row of an overlapping view: rows are copied whole, 4 times
     # as fast as gathering pixels [measured: 3.7 against 16 ms, 64 x 3 x 96 x 96, one thread]
     stretches = padded.flatten().as_strided((B * C * tall * wide - W + 1, W), (1, 1))
-    return stretches.index_select(0, (lines * wide + side).flatten()).view(B, C, H, W)
+    starts = (lines * wide + side).flatten().to(images.device)
+    return stretches.index_select(0, starts).view(B, C, H, W)
 
 
 def flip(images: Tensor, generator: Generator) -> Tensor:
     """[batch, channel, height, width]: half of them mirrored left to right."""
-    mirrored = torch.rand(images.shape[0], generator=generator) < 0.5
-    return torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
+    mirrored = torch.rand(images.shape[0], 1, 1, 1, generator=generator) < 0.5
+    return torch.where(mirrored.to(images.device), images.flip(3), images)
 
 
 def erase(images: Tensor, generator: Generator) -> Tensor:
@@ -85,7 +87,7 @@ def erase(images: Tensor, generator: Generator) -> Tensor:
     B, _, H, W = images.shape
     inside = _span(B, H, ERASED_SHARE, generator)[:, :, None]
     inside = inside & _span(B, W, ERASED_SHARE, generator)[:, None, :]
-    return images.masked_fill(inside[:, None], 0.0)
+    return images.masked_fill(inside[:, None].to(images.device), 0.0)
 
 
 def rotate(images: Tensor, generator: Generator) -> Tensor:
@@ -102,7 +104,7 @@ def rotate(images: Tensor, generator: Generator) -> Tensor:
         torch.stack([top, bottom], dim=1), list(images.shape), align_corners=False
     )
     return functional.grid_sample(
-        images, grid, mode="bilinear", padding_mode="border", align_corners=False
+        images, grid.to(images), mode="bilinear", padding_mode="border", align_corners=False
     )
 
 
@@ -114,13 +116,13 @@ def shift(sounds: Tensor, generator: Generator) -> Tensor:
     B, C, T = sounds.shape
     most = max(1, int(T * SHIFT_SHARE))
     offset = torch.randint(-most, most + 1, (B, 1), generator=generator)
-    times = (torch.arange(T) + offset).clamp(0, T - 1)
+    times = (torch.arange(T) + offset).clamp(0, T - 1).to(sounds.device)
     return sounds.gather(2, times[:, None, :].expand(B, C, T))
 
 
 def louder(sounds: Tensor, generator: Generator) -> Tensor:
     """[batch, 1, time] waveforms times a gain, uniform in -6 to 6 decibels."""
-    return sounds * 10 ** (_decibels(sounds.shape[0], generator) / 20)
+    return sounds * 10 ** (_decibels(sounds, generator) / 20)
 
 
 def brighter(bands: Tensor, generator: Generator) -> Tensor:
@@ -128,12 +130,12 @@ def brighter(bands: Tensor, generator: Generator) -> Tensor:
 
     The amount, up to 6 decibels, is taken for a band of sd 10 decibels [assumed].
     """
-    return bands + _decibels(bands.shape[0], generator) / 10
+    return bands + _decibels(bands, generator) / 10
 
 
 def noise(sounds: Tensor, generator: Generator) -> Tensor:
     """Any shape, standardised: Gaussian noise of a tenth of the data's own spread."""
-    return sounds + NOISE_SHARE * torch.randn(sounds.shape, generator=generator)
+    return sounds + NOISE_SHARE * torch.randn(sounds.shape, generator=generator).to(sounds)
 
 
 def mask(sounds: Tensor, generator: Generator) -> Tensor:
@@ -146,7 +148,7 @@ def mask(sounds: Tensor, generator: Generator) -> Tensor:
     hidden = _span(B, T, TIME_MASK_SHARE, generator)[:, None, :]
     if C > 1:
         hidden = hidden | _span(B, C, BAND_MASK_SHARE, generator)[:, :, None]
-    return sounds.masked_fill(hidden, 0.0)
+    return sounds.masked_fill(hidden.to(sounds.device), 0.0)
 
 
 _AUTO: dict[str, tuple[str, ...]] = {"image": ("crop",), "audio": ("shift",)}
@@ -170,8 +172,9 @@ def _span(num: int, side: int, share: float, generator: Generator) -> Tensor:
     return (places >= first) & (places < first + length)
 
 
-def _decibels(num: int, generator: Generator) -> Tensor:
-    return (torch.rand(num, 1, 1, generator=generator) * 2 - 1) * GAIN_DECIBELS
+def _decibels(sounds: Tensor, generator: Generator) -> Tensor:
+    uniform = torch.rand(sounds.shape[0], 1, 1, generator=generator).to(sounds)
+    return (uniform * 2 - 1) * GAIN_DECIBELS
 
 
 def _kornia(name: str, kind: str, known: dict[str, Change]) -> Change:

@@ -88,8 +88,9 @@ def list_folder(folder: str, *, with_labels: bool = True) -> Listing:
     if not root.is_dir():
         raise DataError(f"{shown(folder)} is not a folder", do="check the path")
     found = sorted(_walk(str(root), "", 0, set()), key=_natural)
-    kinds = Counter(kind_of(name) for name in found)
-    other = kinds.pop(None, 0)
+    known: dict[str, MediaKind] = {name: kind for name in found if (kind := kind_of(name))}
+    kinds: Counter[MediaKind] = Counter(known.values())
+    other = len(found) - len(known)
     if not kinds:
         raise DataError(
             f"{shown(folder)} holds no image, audio or text file"
@@ -98,14 +99,13 @@ def list_folder(folder: str, *, with_labels: bool = True) -> Listing:
             do="give a folder with one folder per class, or a table",
         )
     if len(kinds) > 1:
-        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=str))
+        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         raise DataError(
             f"{shown(folder)} holds more than one kind of file: {counts}",
             allowed="one kind: image, audio or text",
             do="move the others elsewhere, or give a table that lists the files to use",
         )
-    kind = next(kind for kind in kinds if kind)
-    names = tuple(name for name in found if kind_of(name) == kind)
+    kind, names = next(iter(kinds)), tuple(known)
     notices = _other_files(found, other)
     if not with_labels:
         return Listing(
@@ -115,17 +115,20 @@ def list_folder(folder: str, *, with_labels: bool = True) -> Listing:
 
 
 def list_files(names: Sequence[str], folder: str = "") -> Listing:
-    """The named files as a listing without classes; all of one kind, else DataError."""
-    kinds = {kind_of(name) for name in names}
-    kind = next(iter(kinds), None)
-    if len(kinds) != 1 or kind is None:
-        first = next((n for n in names if kind_of(n) is None), names[0] if names else "")
+    """The named files as a listing without classes; names that promise nothing go along.
+
+    Raises DataError when the others are not all of one kind.
+    """
+    kinds: set[MediaKind] = {kind for name in names if (kind := kind_of(name))}
+    if len(kinds) != 1:
+        found = f"files of several kinds: {', '.join(sorted(kinds))}" if kinds else "no media file"
         raise DataError(
-            f"these are not files of one kind, e.g. {shown(first)}" if names else "no files given",
+            f"there are {found}, e.g. {shown(names[0])}" if names else "no files given",
             allowed="image, audio or text files: "
             + ", ".join(end for ends in SUFFIXES.values() for end in ends),
             do="give files of one kind",
         )
+    kind = next(iter(kinds))
     return Listing(folder=folder, kind=kind, names=tuple(names), labels=None, splits=None)
 
 

@@ -263,10 +263,11 @@ def words_of_codes(found: Gathered) -> Gathered:
     return replace(found, target=words)
 
 
-def are_codes(values: Raw, count: int) -> bool:
+def are_codes(values: Raw | None, count: int) -> bool:
     """Whether these are whole numbers from 0 to count - 1."""
-    is_vector = isinstance(values, np.ndarray) and values.ndim == 1
-    return is_vector and bool(np.isin(values, np.arange(count)).all())
+    if not isinstance(values, np.ndarray) or values.ndim != 1:
+        return False
+    return bool(np.isin(values, np.arange(count)).all())
 
 
 def _from_files(names: Sequence[str], source: str) -> Gathered:

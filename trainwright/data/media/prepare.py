@@ -121,9 +121,13 @@ def prepare_text(
     if base is not None:
         found = replace(found, format=base.format, notices=base.notices)
     columns = base.columns if base else ()
-    return _prepare_texts(
+    done = _prepare_texts(
         found, target, knobs, seed=seed, columns=columns, text_column=text_column, rows=splits
     )
+    if base is None or not base.fingerprint:
+        return done
+    told = replace(done.understanding, fingerprint=base.fingerprint)
+    return replace(done, understanding=told)
 
 
 def prepare_stored(found: Gathered, knobs: DataKnobs, *, seed: int) -> Prepared:

@@ -8,6 +8,7 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -178,9 +179,10 @@ class FileExamples:
         content = _Content(paths=self.paths, form=self.form, blank=blank, keep=True)
         for rows, raw, _, failed in _guarded(_loader(content, positions, self.workers)):
             if failed:
+                ending = "/".join(Path(self.paths[failed[0].position]).parts[-2:])
                 raise DataError(
-                    f"{shown(self.paths[failed[0].position])} could be decoded before and cannot "
-                    f"any more: {failed[0].reason}",
+                    f"{shown(ending)} could be decoded before and cannot any more: "
+                    f"{failed[0].reason}",
                     do="put the file back as it was and resume, or start a new run",
                 )
             inputs = self.transform((raw,))
@@ -233,7 +235,8 @@ class _Content:
             try:
                 data = read_file(self.paths[position])
                 digest = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
-                array = self.form.decode(data)
+                with _one_thread():
+                    array = self.form.decode(data)
             except UndecodableError as error:
                 failed.append(Failure(position, str(error)))
             digests.append(digest)
@@ -271,8 +274,12 @@ def _guarded(loader: "DataLoader[Any]") -> Generator[Chunk, None, None]:
                 chunk = next(iterator)
             except StopIteration:
                 return
-            except RuntimeError as error:
-                if "worker" not in str(error):
+            except (
+                RuntimeError,
+                OSError,
+                EOFError,
+            ) as error:  # OSError: it died while handing over
+                if isinstance(error, RuntimeError) and "worker" not in str(error):
                     raise
                 raise DataError(
                     f"a process that decodes files ended: {str(error)[:120]}",
@@ -285,6 +292,19 @@ def _guarded(loader: "DataLoader[Any]") -> Generator[Chunk, None, None]:
         shut_down = getattr(iterator, "_shutdown_workers", None)
         if shut_down is not None:
             shut_down()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As in a worker: the same bits from both, and small transforms are faster so."""
+    before = torch.get_num_threads()
+    if before != 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if before != 1:
+            torch.set_num_threads(before)
 
 
 def _as_it_is(chunk: Any) -> Any:
