@@ -94,13 +94,13 @@ def test_the_tables_are_those_that_queries_are_built_from(url):
 
 
 def test_many_processes_may_open_a_new_store_at_once(url, python):
-    processes = [python(OPEN, url) for _ in range(4)]
+    processes = [python(OPEN, url) for _ in range(3)]
     for process in processes:
         assert process.stdout.readline() == "ready\n"
     for process in processes:
         process.stdin.write("\n")
         process.stdin.flush()
-    assert [process.wait(30) for process in processes] == [0] * 4
+    assert [process.wait(30) for process in processes] == [0] * 3
     with open_store(url) as store, store._reader.connect() as connection:
         assert migrations.version(connection) == len(MIGRATIONS)
 

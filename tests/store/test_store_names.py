@@ -1,7 +1,7 @@
 """Names are fit, fresh, and easy to say."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainwright.core.errors import RunNotFound, StoreError
@@ -35,6 +35,7 @@ def test_numbers_grow_when_all_short_names_are_taken():
     assert int(new_name(lambda name: int(name.split("-")[2]) <= 99).split("-")[2]) > 99
 
 
+@settings(deadline=None)
 @given(name=st.text(max_size=100))
 def test_a_name_is_safe_to_print_and_to_write_or_is_refused_with_what_is_allowed(name):
     try:
@@ -50,6 +51,7 @@ def test_a_name_is_safe_to_print_and_to_write_or_is_refused_with_what_is_allowed
     assert str(refusal).replace("\n", "").isprintable()
 
 
+@settings(deadline=None)
 @given(
     ids=st.lists(st.text(alphabet="ab-1", min_size=1, max_size=6), unique=True),
     asked=st.text(alphabet="ab-1"),

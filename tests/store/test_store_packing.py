@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -20,6 +20,7 @@ def raw(value) -> bytes:
     return np.asarray(value, dtype="<f8").tobytes()
 
 
+@settings(deadline=None)
 @given(values=readings)
 def test_every_bit_comes_back_also_of_what_is_no_number(values):
     layout, blob = pack(values)
@@ -34,11 +35,13 @@ def test_every_bit_comes_back_also_of_what_is_no_number(values):
             assert found[name] == value or (found[name] != found[name] and value != value)
 
 
+@settings(deadline=None)
 @given(values=readings)
 def test_a_blob_is_eight_bytes_a_number_and_no_more(values):
     assert len(pack(values)[1]) == 8 * sum(np.size(value) for value in values.values())
 
 
+@settings(deadline=None)
 @given(first=readings, second=readings)
 def test_two_layouts_share_a_key_only_when_they_are_one(first, second):
     one, two = pack(first)[0], pack(second)[0]

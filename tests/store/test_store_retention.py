@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_contract import record
 
@@ -119,6 +119,7 @@ rows = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(rows=rows, latest=st.integers(0, 3), best=st.integers(0, 3))
 def test_after_a_sweep_every_row_has_its_artefact_and_every_artefact_its_row(rows, latest, best):
     store = MemoryStore()

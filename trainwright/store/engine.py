@@ -28,8 +28,8 @@ def sqlite_engine(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Engine:
     def _prepare(connection: sqlite3.Connection, _: Any) -> None:
         connection.isolation_level = None  # transactions begin where we say, below
         connection.execute(f"PRAGMA busy_timeout = {round(busy_seconds * 1000)}")
+        connection.execute("PRAGMA synchronous = NORMAL")  # first: entering WAL then syncs less
         _enter_wal(connection, busy_seconds)
-        connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
 
     @event.listens_for(engine, "begin")
@@ -44,9 +44,18 @@ def sqlite_engine(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Engine:
 
 def postgres_engine(url: URL) -> Engine:
     """A server. Connections are tried before use, so that a restart of the server costs one error
-    at most. Raises ImportError without psycopg."""
+    at most. As with SQLite, the last commits may be lost when the server itself loses power, never
+    its soundness: a history is not worth waiting for the server's disk at each step.
+    Raises ImportError without psycopg. Source: PostgreSQL manual, "Asynchronous Commit"."""
     query = {"connect_timeout": str(CONNECT_SECONDS), **url.query}
-    return create_engine(url.set(query=query), pool_pre_ping=True)
+    engine = create_engine(url.set(query=query), pool_pre_ping=True)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _: Any) -> None:
+        connection.execute("SET synchronous_commit TO off")
+        connection.commit()
+
+    return engine
 
 
 def writing(engine: Engine) -> Engine:
