@@ -171,6 +171,7 @@ class RunRecord:
     created: float = 0.0
     recipe: Mapping[str, Any] = field(default_factory=dict)
     recipe_hash: str = ""
+    resolved: Mapping[str, Any] = field(default_factory=dict)  # [model] [algorithm], autos filled
     portable: bool = True  # False: the recipe holds live objects and cannot be rebuilt from text
     command: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)

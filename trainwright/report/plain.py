@@ -15,6 +15,7 @@ def show_object(record: RunRecord) -> dict[str, Any]:
         "created": record.created,
         "recipe": dict(record.recipe),
         "recipe_hash": record.recipe_hash,
+        "resolved": dict(record.resolved),
         "portable": record.portable,
         "steps": record.steps,
         "total_steps": record.total_steps,

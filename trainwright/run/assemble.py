@@ -12,15 +12,17 @@ from trainwright.algorithm.average import build_average
 from trainwright.algorithm.knobs import AlgorithmKnobs
 from trainwright.algorithm.optimizer import build_optimizers
 from trainwright.algorithm.precision import build_precision
-from trainwright.algorithm.resolve import resolve
+from trainwright.algorithm.resolve import resolve, resolve_steps
 from trainwright.algorithm.sampler import build_order
 from trainwright.algorithm.schedule import build_plateau
 from trainwright.algorithm.update import Update
-from trainwright.core.records import Notice
+from trainwright.core.errors import Problem, RecipeError
+from trainwright.core.records import Notice, Signature
 from trainwright.core.task import METRICS
 from trainwright.data.batch import Batch, Order, Prepared
 from trainwright.data.knobs import DataKnobs
 from trainwright.data.prepare import prepare
+from trainwright.evaluate.metrics import primary_metric
 from trainwright.loss.build import (
     build_objective,
     check_target,
@@ -30,6 +32,8 @@ from trainwright.loss.build import (
 from trainwright.loss.objective import Objective
 from trainwright.model.build import build
 from trainwright.model.own import adopt, try_forward
+from trainwright.model.resolve import resolve as resolve_model
+from trainwright.model.resolve import without_effect
 from trainwright.recipe import Recipe
 from trainwright.run.code import load_code, names_code
 from trainwright.train.plan import Plan, make_plan
@@ -53,6 +57,17 @@ class Assembly:
     order: Order
     metric: str  # what decides which weights are best
     notices: tuple[Notice, ...]
+
+    def resolved(self) -> dict[str, Any]:
+        """[model] and [algorithm] as they were really built: every `auto` a value."""
+        algorithm = self.algorithm
+        if self.plan.total_steps is not None:
+            algorithm = resolve_steps(algorithm, self.plan.total_steps)
+        found = {"algorithm": algorithm.model_dump(mode="json")}
+        if self.recipe.live.model is None and not names_code(self.recipe.model.name):
+            signature = self.prepared.understanding.signature
+            found["model"] = resolve_model(self.recipe.model, signature).model_dump(mode="json")
+        return found
 
 
 def assemble(
@@ -122,9 +137,14 @@ def assemble(
         trainee=trainee,
         step=step,
         order=order,
-        metric=METRICS[understanding.task.kind][0],
-        notices=objective.notices,
+        metric=_deciding_metric(prepared),
+        notices=(*objective.notices, *_idle_knobs(recipe, own, understanding.signature)),
     )
+
+
+def _idle_knobs(recipe: Recipe, own: Any | None, signature: Signature) -> tuple[Notice, ...]:
+    """Model knobs that were turned but do nothing here."""
+    return () if own is not None else without_effect(recipe.model, signature)
 
 
 def prepare_data(recipe: Recipe, *, one_tensor: bool) -> Prepared:
@@ -173,9 +193,24 @@ def build_model(
 
 def choose_device(knobs: AlgorithmKnobs) -> torch.device:
     """`auto` takes an accelerator when there is one."""
-    if knobs.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(knobs.device)
+    there = torch.cuda.is_available()
+    if knobs.device == "cuda" and not there:
+        problem = Problem(
+            path="algorithm.device",
+            what="'cuda' is not possible: torch finds no such device here",
+            allowed="auto, cpu",
+            do="leave algorithm.device at auto, or install a torch with CUDA on a machine with it",
+        )
+        raise RecipeError([problem])
+    return torch.device("cuda" if there and knobs.device != "cpu" else "cpu")
+
+
+def _deciding_metric(prepared: Prepared) -> str:
+    """The verdict's own metric, so that the weights kept are the best at what is judged."""
+    task, valid = prepared.understanding.task, prepared.valid
+    if task.kind != "binary" or valid is None:
+        return METRICS[task.kind][0]
+    return primary_metric(task, valid.targets().cpu().numpy())
 
 
 def _few(prepared: Prepared) -> Batch:

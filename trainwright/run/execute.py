@@ -29,7 +29,7 @@ from trainwright.run.messages import (
     Understood,
 )  # fmt: skip
 from trainwright.run.use import use_record
-from trainwright.store.contract import Lease, Reading, Store
+from trainwright.store.contract import Headline, Lease, Reading, Store
 from trainwright.train.checkpoint import Checkpoints, weights_sha256
 from trainwright.train.events import Ended, Evaluated, NonFinite, Stepped
 from trainwright.train.loop import train
@@ -110,6 +110,7 @@ class Execution:
             understanding=prepared.understanding,
             num_parameters=sum(p.numel() for p in self.assembly.module.parameters()),
             device=str(self.assembly.trainee.device),
+            resolved=self.assembly.resolved(),
             versions=versions(),
         )
         self.listener(Understood(run_id=self.record.id, understanding=prepared.understanding))
@@ -151,6 +152,10 @@ class Execution:
                                 Notice(code=f"ended_{event.reason}", values={"step": event.step})
                             )
             events.close()
+        planned, total = assembly.plan.total_steps, assembly.trainee.total_steps
+        if planned is not None and total is not None and total < planned:
+            values = {"planned": planned, "steps": total, "seconds": assembly.plan.seconds}
+            self._say(Notice(code="budget_shortened", values=values))
         if self.keeps and assembly.trainee.step:
             with self._timed("checkpoint"):
                 self.checkpoints.save(assembly.trainee)
@@ -248,7 +253,13 @@ class Execution:
                 "seconds_by_part": dict(self.parts) | {"checkpoint": self.checkpoints.seconds},
             }
         self.record = replace(self.record, **changes)  # pyright: ignore[reportArgumentType]
-        self.store.save_run(self.record)
+        self.store.save_run(self.record, headline=self._headline())
+
+    def _headline(self) -> Headline | None:
+        judged, metric = self.record.judgement, self.assembly and self.assembly.metric
+        if judged is None or not metric or metric not in judged.metrics:
+            return None
+        return Headline(name=metric, split=judged.split, value=judged.metrics[metric].value)
 
     def _flush(self) -> None:
         self._flushed = time.perf_counter()

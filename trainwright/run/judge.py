@@ -15,6 +15,7 @@ from trainwright.run.assemble import Assembly
 from trainwright.run.messages import Compared, Listener
 
 LOOK_BATCH = 1024  # examples per forward pass when only looking: fewer calls, bounded memory
+MOST_SLICED_EXAMPLES = 20_000  # rows read again as text to look for slices in [assumed]
 MOST_TRAIN_EXAMPLES = 50_000  # the training split is measured on at most this many [assumed]
 
 
@@ -68,7 +69,7 @@ def judge_run(
             predicted = values
             judgement = judge(
                 examples.task, values, targets, seen.losses, examples, split=name, seed=seed,
-                metrics=metrics[name],
+                metrics=metrics[name], columns=_columns(assembly, examples),
             )  # fmt: skip
     record = replace(record, metrics=metrics, judgement=judgement)
     parts["judge"] = time.perf_counter() - began
@@ -77,6 +78,31 @@ def judge_run(
         record = _with_baselines(record, assembly, predicted, final, listener)
         parts["baselines"] = time.perf_counter() - began
     return record
+
+
+def _columns(assembly: Assembly, examples: Examples) -> dict[str, np.ndarray] | None:
+    """The cells of a table as people know them, by column, to look for weak slices in; None for
+    anything but a table, or for one too long to go through."""
+    roles = {column.name: column.role for column in assembly.prepared.understanding.columns}
+    if len(roles) < 2 or len(examples) > MOST_SLICED_EXAMPLES:
+        return None
+    rows = [examples.show(position).content for position in range(len(examples))]
+    cells = {name: [row.get(name, "") for row in rows] for name in roles}
+    return {
+        name: _as_numbers(values) if roles[name] == "numeric" else np.array(values)
+        for name, values in cells.items()
+        if roles[name] in ("numeric", "categorical", "boolean")
+    }
+
+
+def _as_numbers(cells: list[str]) -> np.ndarray:
+    def number(cell: str) -> float:
+        try:
+            return float(cell)
+        except ValueError:
+            return np.nan
+
+    return np.array([number(cell) for cell in cells])
 
 
 def wants_baselines(assembly: Assembly) -> bool:

@@ -108,8 +108,12 @@ def _keep_if_best(trainee: Trainee, metrics: Mapping[str, float], metric: str) -
 
 def _out_of_time(trainee: Trainee, plan: Plan) -> bool:
     assert plan.seconds is not None
-    if trainee.total_steps is None:
-        trainee.total_steps = pace(plan, step=trainee.step, elapsed=trainee.seconds)
+    if not trainee.paced:
+        affordable = pace(plan, step=trainee.step, elapsed=trainee.seconds)
+        if affordable is not None:
+            wanted = trainee.total_steps
+            trainee.total_steps = affordable if wanted is None else min(wanted, affordable)
+            trainee.paced = True
     return trainee.seconds > CLOCK_SLACK * plan.seconds
 
 

@@ -67,12 +67,11 @@ def make_plan(
 
 
 def pace(plan: Plan, *, step: int, elapsed: float) -> int | None:
-    """Total steps that fit a budget of seconds, once enough steps were timed; else None.
+    """Total steps that fit the plan's seconds, once enough steps were timed; else None.
 
     Deciding once makes the schedule a function of the step, so that a resumed run repeats it.
     """
     assert plan.seconds is not None
-    assert plan.total_steps is None
     if step < PACE_STEPS or elapsed < PACE_SHARE * plan.seconds:
         return None
     return max(step, int(step * plan.seconds / elapsed))

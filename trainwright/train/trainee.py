@@ -39,6 +39,7 @@ class Trainee:
     plateau: Plateau | None
     step: int = 0
     total_steps: int | None = None
+    paced: bool = False  # whether the budget's seconds have been turned into steps
     seconds: float = 0.0
     waited: float = 0.0
     best: Best | None = None
@@ -95,6 +96,7 @@ def capture(trainee: Trainee) -> tuple[Tensors, dict[str, Any]]:
     plain = {
         "step": trainee.step,
         "total_steps": trainee.total_steps,
+        "paced": trainee.paced,
         "seconds": trainee.seconds,
         "waited": trainee.waited,
         "looks_without_gain": trainee.looks_without_gain,
@@ -131,8 +133,8 @@ def restore(
     if trainee.plateau is not None:
         trainee.plateau.load(plain["plateau"])
     trainee.precision.load(plain["precision"])
-    for name in ("step", "total_steps", "seconds", "waited", "looks_without_gain", "loss_sum",
-                 "loss_steps"):  # fmt: skip
+    for name in ("step", "total_steps", "paced", "seconds", "waited",
+                 "looks_without_gain", "loss_sum", "loss_steps"):  # fmt: skip
         setattr(trainee, name, plain[name])
     if plain["best"] is not None and best_weights is not None:
         weights = {name: t.to(trainee.device) for name, t in best_weights.items()}
