@@ -87,7 +87,9 @@ def _value(text: str, kind: str = "") -> Html:
 
 
 def _confidence(example: Example) -> Child:
-    return "" if example.confidence is None else f" {show.percent(example.confidence)}"
+    if example.confidence is None:
+        return ""
+    return join(" ", tag("span", show.percent(example.confidence), class_="whole"))
 
 
 def _facts(example: Example) -> Html:

@@ -81,11 +81,7 @@ def baselines(record: RunRecord) -> Html | None:
         say("report.head.interval"),
         say("report.head.seconds"),
     ]
-    said = [
-        f"{phrases.baseline_name(b.name)}: {phrases.notice_words(n)}"
-        for b in rivals
-        for n in b.notices
-    ]
+    said = [phrases.notice_words(n) for b in rivals for n in b.notices]
     return join(
         about("baselines", start=f"{start:g}"),
         table(head, rows, numeric={2, 3, 4}, kind="bars"),

@@ -186,11 +186,13 @@ def _course(record: RunRecord, history: Sequence[curves.Reading]) -> list[tuple[
 
 
 def _training_words(record: RunRecord) -> str:
-    parts = [phrases.step_words(record), show.seconds(record.seconds)]
     training = record.seconds_by_part.get("train", 0)
+    parts = [phrases.step_words(record), show.seconds(training or record.seconds)]
     if training > 0 and record.examples:
         speed = show.count(record.examples / training)
         parts.append(say("report.live.speed", speed=speed))
+    if training > 0 and record.seconds > training:
+        parts.append(say("report.in_all", seconds=show.seconds(record.seconds)))
     return _listed(parts)
 
 
