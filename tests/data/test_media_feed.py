@@ -165,13 +165,14 @@ def test_the_loops_own_random_numbers_are_left_alone(paths):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_workers_leave_ctrl_c_to_the_loop(paths):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_workers_leave_signals_to_the_loop(paths, number):
     before = set(children())
     examples = from_files(paths, 1)
     feed = examples.feed(Shuffle(), 4)
     batches = [next(feed)]
     for child in set(children()) - before:
-        os.kill(child.pid, signal.SIGINT)
+        os.kill(child.pid, number)
     time.sleep(0.1)
     batches += [next(feed) for _ in range(12)]
     assert_equal(batches, take(from_files(paths, 0), 13))
@@ -185,6 +186,7 @@ def test_a_worker_that_dies_is_a_data_error_that_says_what_to_do(paths):
     next(feed)
     for child in set(children()) - before:
         os.kill(child.pid, signal.SIGKILL)
+    time.sleep(0.1)  # nothing is raised here, in the middle of a step
     with pytest.raises(DataError, match=r"data\.workers = 0"):
         list(itertools.islice(feed, 100))
     assert set(children()) == before

@@ -61,6 +61,8 @@ def _audio_notices(headings: Sequence[Heading], form: AudioForm) -> tuple[Notice
     if set(rates) != {form.sample_rate}:
         listed = [rate for rate, _ in rates.most_common(NAMED_MODES)]
         values = {"rates": listed, "rate": form.sample_rate}
+        import scipy.signal  # noqa: F401  before the workers fork: else each would import it
+
         notices.append(Notice(code="media_resampled", values=values))
     stereo = sum(heading.channels > 1 for heading in headings)
     if stereo:

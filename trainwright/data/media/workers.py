@@ -5,6 +5,7 @@ import hashlib
 import os
 import signal
 import sys
+import threading
 import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -252,7 +253,7 @@ def _loader(content: _Content, positions: Any, workers: int) -> "DataLoader[Any]
         batch_sampler=positions,
         num_workers=workers,
         collate_fn=_as_it_is,
-        worker_init_fn=_leave_interrupts_to_the_loop,
+        worker_init_fn=_leave_signals_to_the_loop,
         generator=torch.Generator(),  # else it would draw a seed from the loop's own generator
         prefetch_factor=AHEAD_BATCHES if workers else None,
         # fork starts in milliseconds and needs no `if __name__ == "__main__"` in user scripts
@@ -267,7 +268,9 @@ def _guarded(loader: "DataLoader[Any]") -> Generator[Chunk, None, None]:
         # touch no lock of torch's, as in torch's own default on Linux.
         warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message=".*suggested max number of worker.*")
+        at_child_end = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
         iterator = iter(loader)
+        _answer_child_ends_as_before(at_child_end)
     try:
         while True:
             try:
@@ -311,6 +314,14 @@ def _as_it_is(chunk: Any) -> Any:
     return chunk
 
 
-def _leave_interrupts_to_the_loop(_worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the loop decides when these end."""
+def _answer_child_ends_as_before(handler: Any) -> None:
+    """torch would raise wherever the loop stands when a worker dies; `next` notices it as well, at
+    a point where it can be said."""
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, handler)
+
+
+def _leave_signals_to_the_loop(_worker: int) -> None:
+    """Ctrl-C and a job's end reach every process; the loop saves its state and then ends these."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
