@@ -60,7 +60,7 @@ def test_every_model_reads_what_it_says_or_names_those_that_do(kind, name):
     except ModelError as error:
         suggested = error.do.split("'")[1]
         assert made(signature, name=suggested) is not None
-        assert suggested in error.allowed  # noqa: PT017
+        assert suggested in error.allowed
         return
     outputs = module(*inputs_of(signature, 4))
     assert outputs.shape == (4, 3)
@@ -390,3 +390,19 @@ def test_every_knob_says_what_and_why_and_may_be_written_as_its_default():
 def test_the_knobs_need_no_torch():
     code = "import sys, trainwright.model.resolve; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_pooling_at_once_is_pooling_last_for_a_rising_activation():
+    module = made(IMAGE, norm="none", width=8, depth=2)
+    (x,) = inputs_of(IMAGE, 3)
+    kinds = [type(part).__name__ for part in module]
+    assert kinds[:4] == ["Conv2d", "MaxPool2d", "ReLU", "Conv2d"]
+    late = functional.max_pool2d(module.conv_1(x).relu(), 2)
+    assert torch.equal(module[:3](x), late)
+
+
+def test_a_large_image_and_raw_sound_are_shrunk_at_the_first_step():
+    assert resolve(ModelKnobs(), PHOTO).stride == 2
+    assert resolve(ModelKnobs(), IMAGE).stride == 1
+    assert tuple(made(WAVE).conv_1.weight.shape) == (64, 1, 79)
+    assert made(WAVE, kernel=3).conv_1.kernel_size == (47,)
