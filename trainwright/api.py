@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from trainwright.run.use import Predictor
-    from trainwright.store.contract import Store
+    from trainwright.store.contract import Reading, Store
 
 Settings = Mapping[str, Any]
 
@@ -70,13 +70,17 @@ class Run:
         """One row per recorded step and split: step, split, loss, and what else was measured."""
         import polars
 
-        readings, _ = self._store.readings(self.id)
         rows = [
             {"step": r.step, "split": r.kind, **{k: float(v) for k, v in r.values.items()}}
-            for r in readings
+            for r in self.readings()
             if r.kind in ("train", "valid")
         ]
         return polars.DataFrame(rows, infer_schema_length=None)
+
+    def readings(self) -> list[Reading]:
+        """The history as it was written, every kind of it."""
+        found, _ = self._store.readings(self.id)
+        return found
 
     def predict(self, source: Any) -> np.ndarray:
         """Class names or numbers, one per example of new data (what `fit` took, without target)."""
@@ -102,11 +106,10 @@ class Run:
         """Writes the run's self-contained HTML page; by default `<id>.html` here."""
         from trainwright.report.page import render_page
 
-        readings, _ = self._store.readings(self.id)
         place = Path(path) if path is not None else Path(f"{self.id}.html")
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(render_page(self.record, readings), encoding="utf-8")
+            place.write_text(render_page(self.record, self.readings()), encoding="utf-8")
         except OSError as error:
             raise TrainwrightError(
                 f"the report cannot be written to {shown(str(place))}: {error.strerror}",

@@ -1,12 +1,15 @@
 """trainwright fit, resume: train, and go on training."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from trainwright.cli import options
 from trainwright.cli.output import console, error_console, print_json
 from trainwright.core.words import say
+
+if TYPE_CHECKING:
+    from trainwright.api import Run
 
 EXIT_CODES = {"finished": 0, "failed": 3, "interrupted": 130}
 
@@ -35,7 +38,7 @@ def fit(
         made, opened, name=name, listener=_listener(json), allow_code=allow_code, keeps=True,
         command=_command(),
     )  # fmt: skip
-    return _end(run, json)
+    return _end(run, store, json)
 
 
 def resume(
@@ -51,14 +54,14 @@ def resume(
     return _end(api.resume(run, store=store, allow_code=allow_code, listener=_listener(json)), json)
 
 
-def _end(run, json: bool) -> int:
+def _end(run: "Run", store: str, json: bool) -> int:
     from trainwright.report.plain import show_object
     from trainwright.report.terminal import summary
 
     if json:
         print_json({"event": "finished", **show_object(run.record)})
     else:
-        console().print(summary(run.record))
+        console().print(summary(run.record, run.readings(), record_at=store))
     return EXIT_CODES.get(run.state, 0)
 
 

@@ -36,7 +36,8 @@ from trainwright.train.loop import train
 
 FLUSH_SECONDS = 1.0  # history goes to the store this often: a reader sees a run live
 TELL_SECONDS = 0.1  # a progress bar needs no more
-LEASE_SECONDS = 30.0
+LEASE_SECONDS = 300.0  # judging and baselines write nothing for a while; a writer that died on
+# this machine is taken over at once all the same
 RENEW_SECONDS = 10.0
 
 
