@@ -51,7 +51,8 @@ def resume(
 ) -> int:
     from trainwright import api
 
-    return _end(api.resume(run, store=store, allow_code=allow_code, listener=_listener(json)), json)
+    ended = api.resume(run, store=store, allow_code=allow_code, listener=_listener(json))
+    return _end(ended, store, json)
 
 
 def _end(run: "Run", store: str, json: bool) -> int:
