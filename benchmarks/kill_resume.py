@@ -127,7 +127,12 @@ def equal_runs(name: str, folder: Path, trials: int) -> tuple[int, float]:
     seconds = time.perf_counter() - began
     assert whole is not None, name
     assert whole[0] == "finished", (name, whole)
-    equal = sum(trial(settings, folder, i, seconds) == whole for i in range(trials))
+    equal = 0
+    for number in range(trials):
+        answer = trial(settings, folder, number, seconds)
+        equal += answer == whole
+        if answer != whole:
+            print(f"trial {number} of {name}: {answer}, and not {whole}", flush=True)
     return equal, seconds
 
 
@@ -147,7 +152,12 @@ def main() -> None:
     total = 0
     with tempfile.TemporaryDirectory() as place:
         os.chdir(place)
-        write_sources(Path(place))
+        # in a child: polars' threads would not survive in the children forked later
+        writer = multiprocessing.get_context("fork").Process(
+            target=write_sources, args=(Path(place),)
+        )
+        writer.start()
+        writer.join()
         for i, name in enumerate(options.only):
             folder = Path(place) / str(i)
             folder.mkdir()

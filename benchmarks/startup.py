@@ -89,12 +89,30 @@ def main() -> None:
             torch_import.append(child(CHILD.format(code="import torch")))
             first.append(child(FIRST_STEP))
         rows = {
-            "`import trainwright`": ([child(CHILD.format(code="import trainwright")) for _ in range(rounds)], "150 ms"),
-            "`import trainwright; trainwright.Recipe`": ([child(CHILD.format(code="import trainwright; trainwright.Recipe")) for _ in range(rounds)], "-"),
-            "`trainwright --help`, whole process": ([command(script, "--help") for _ in range(rounds)], "400 ms"),
+            "`import trainwright`": (
+                [child(CHILD.format(code="import trainwright")) for _ in range(rounds)],
+                "150 ms",
+            ),
+            "`import trainwright; trainwright.Recipe`": (
+                [
+                    child(CHILD.format(code="import trainwright; trainwright.Recipe"))
+                    for _ in range(rounds)
+                ],
+                "-",
+            ),
+            "`trainwright --help`, whole process": (
+                [command(script, "--help") for _ in range(rounds)],
+                "400 ms",
+            ),
             "torch's own import": (torch_import, "-"),
-            "`fit` on a CSV of 10 000 rows until the first step": (first, "torch's import + 1500 ms"),
-            "the same, less torch's import": ([a - b for a, b in zip(first, torch_import, strict=True)], "1500 ms"),
+            "`fit` on a CSV of 10 000 rows until the first step": (
+                first,
+                "torch's import + 1500 ms",
+            ),
+            "the same, less torch's import": (
+                [a - b for a, b in zip(first, torch_import, strict=True)],
+                "1500 ms",
+            ),
             "fixed cost of a fit, in memory": (fixed_cost(None, rounds), "30 ms"),
             "fixed cost of a fit, SQLite": (fixed_cost("fixed.db", rounds), "80 ms"),
         }
@@ -104,7 +122,9 @@ def main() -> None:
         ]  # fmt: skip
         for name, (seconds, goal) in rows.items():
             ms = [1000 * value for value in seconds]
-            lines.append(f"| {name} | {statistics.median(ms):.0f} | {min(ms):.0f}-{max(ms):.0f} | {goal} |")
+            lines.append(
+                f"| {name} | {statistics.median(ms):.0f} | {min(ms):.0f}-{max(ms):.0f} | {goal} |"
+            )
         os.chdir(Path(__file__).parent)
     publish("startup", "\n".join(lines), write=options.write)
 

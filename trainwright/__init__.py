@@ -1,8 +1,8 @@
 """trainwright trains a network, judges it honestly, and keeps a record that resumes to the bit.
 
-    import trainwright as tw
-    run = tw.fit("customers.csv", target="churned")
-    run = tw.fit(X, y, model=MyNet, loss="cross_entropy", budget="5 epochs")
+import trainwright as tw
+run = tw.fit("customers.csv", target="churned")
+run = tw.fit(X, y, model=MyNet, loss="cross_entropy", budget="5 epochs")
 """
 
 from importlib import import_module

@@ -193,6 +193,8 @@ def test_colour_follows_no_color_and_pipes(place):
 
 
 @given(st.lists(st.text(max_size=8), max_size=4))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_any_command_line_is_answered_in_words(place, line):
     assert run(line) in (0, 2)
