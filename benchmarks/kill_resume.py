@@ -16,7 +16,7 @@ from harness import arguments, header, publish
 SCENARIOS: dict[str, dict[str, Any]] = {
     "mlp": {
         "data.source": "sklearn:digits",
-        "model.name": "mlp", "model.dropout": 0.1, "budget": "40 epochs",
+        "model.name": "mlp", "model.width": 64, "model.dropout": 0.1, "budget": "15 epochs",
     },
     "convnet with augmentation and dropout": {
         "data.source": "images.npz", "data.augment": ["crop", "flip"],
@@ -28,11 +28,11 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     },
     "accumulation, schedule and averaging": {
         "data.source": "table.parquet", "data.target": "y", "algorithm.accumulate": 3,
-        "algorithm.schedule": "one_cycle", "algorithm.average": "ema", "budget": "40 epochs",
+        "algorithm.schedule": "one_cycle", "algorithm.average": "ema", "budget": "12 epochs",
         "algorithm.batch_size": 32, "model.width": 32,
     },
     "text": {
-        "data.source": "texts.csv", "data.target": "label", "budget": "60 epochs",
+        "data.source": "texts.csv", "data.target": "label", "budget": "25 epochs",
     },
 }  # fmt: skip
 
