@@ -44,7 +44,7 @@ def train(
     began = time.perf_counter()
     pending: list[Stepped] = []
     trainee.module.train()
-    while trainee.total_steps is None or trainee.step < trainee.total_steps:
+    while (reason := _why_end(trainee, knobs, plan)) is None:
         fetch = time.perf_counter()
         batches = _next(feed, plan.accumulate)
         trainee.waited += time.perf_counter() - fetch
@@ -64,7 +64,8 @@ def train(
                     yield bad
                     return
         trainee.seconds = before + time.perf_counter() - began
-        yield event
+        # The look comes before the step is told: whoever stops or saves on hearing of a step has a
+        # state in which all that belongs to the step is done.
         if look is not None and _look_is_due(trainee, plan):
             metrics = look()
             trainee.module.train()
@@ -72,14 +73,20 @@ def train(
             if trainee.plateau is not None:
                 trainee.plateau.feed(metrics["loss"])
             yield Evaluated(step=trainee.step, metrics=metrics, best=gained)
-            if knobs.early_stopping and trainee.looks_without_gain >= knobs.early_stopping:
-                yield Ended(step=trainee.step, reason="early_stopping")
-                return
-        if plan.seconds is not None and _out_of_time(trainee, plan):
-            yield Ended(step=trainee.step, reason="clock")
-            return
+        yield event
     bad = _first_bad(pending)
-    yield bad if bad is not None else Ended(step=trainee.step, reason="budget")
+    yield bad if bad is not None else Ended(step=trainee.step, reason=reason)
+
+
+def _why_end(trainee: Trainee, knobs: AlgorithmKnobs, plan: Plan) -> str | None:
+    """Why no further step is taken, or None; a function of the state, so that a resumed run ends
+    where the uninterrupted one did."""
+    if knobs.early_stopping and trainee.looks_without_gain >= knobs.early_stopping:
+        return "early_stopping"
+    if plan.seconds is not None and trainee.step and _out_of_time(trainee, plan):
+        return "clock"
+    done = trainee.total_steps is not None and trainee.step >= trainee.total_steps
+    return "budget" if done else None
 
 
 def _next(feed: Iterator[Batch], count: int) -> tuple[Batch, ...]:
