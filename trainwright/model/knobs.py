@@ -53,7 +53,9 @@ class ModelKnobs(Knobs):
     activation: Activation | tuple[Activation, ...] | Literal["auto"] = knob(
         "auto",
         "After each hidden layer, one for all or one per layer; none leaves it linear.",
-        why="relu; mish in tables [paper: Holzmueller et al. 2024, arXiv:2407.04491, table B.1]",
+        why="relu, cheap and as good [measured: 3 seeds on phoneme, satimage, spambase, "
+        "wine: never "
+        "behind mish by more than the seeds' spread, in 0.8 of the time]",
         search=Search(scale="choice", choices=("relu", "gelu", "silu", "mish")),
     )
     norm: Norm | Literal["auto"] = knob(
@@ -135,6 +137,14 @@ class ModelKnobs(Knobs):
         ge=1,
         le=16,
     )
+    readout: Literal["auto", "average", "max", "grid"] = knob(
+        "auto",
+        "convnet: what the head reads of each channel: its average or max over all positions, or "
+        "a grid of maxima over 3 by 3 regions (sound: 3); auto is grid in images, max in sound.",
+        why="where a stroke lies matters in centred images [measured: 10 000 MNIST images, 4 "
+        "epochs: average .955, max .968, grid .978; Fashion-MNIST .873, .890, .891]",
+        search=Search(scale="choice", choices=("average", "max", "grid")),
+    )
     numeric_embedding: NumericEmbedding | Literal["auto"] = knob(
         "auto",
         "mlp on tables: each number becomes a short learned vector of periodic functions; auto is "
@@ -152,9 +162,10 @@ class ModelKnobs(Knobs):
         search=Search(low=4, high=32, scale="log"),
     )
     frequency_sd: float = knob(
-        0.1,
+        0.5,
         "Spread of the first frequencies, in periods per standard deviation of the number.",
-        why="[paper: Holzmueller et al. 2024, arXiv:2407.04491, table B.1]",
+        why="tuned between 0.01 and 100 in [paper: Gorishniy et al. 2022, arXiv:2203.05556]; 0.5 "
+        "[measured: phoneme .886 and satimage .915, with 0.1 .860 and .899; wine within noise]",
         gt=0,
         le=100,
         search=Search(low=0.02, high=5, scale="log"),
@@ -184,9 +195,10 @@ class ModelKnobs(Knobs):
         search=Search(scale="choice", choices=(1, 4, 8, 16, 32)),
     )
     ngrams: int = knob(
-        2,
+        1,
         "bag: longest run of neighbouring tokens that has its own vector, 1 or 2.",
-        why="pairs bring back a little order [paper: Joulin et al. 2016, arXiv:1607.01759]",
+        why="pairs bring back some order [paper: Joulin et al. 2016, arXiv:1607.01759], but need "
+        "much text [measured: 10 000 sentences, accuracy .75 with 1, .74 with 2]",
         ge=1,
         le=2,
         search=Search(scale="choice", choices=(1, 2)),

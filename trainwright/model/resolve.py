@@ -19,7 +19,7 @@ _FITTING = {
     "convnet": ("image", "audio", "any"),
     "bag": ("text",),
 }
-_CONVNET_ONLY = ("kernel", "stride", "pool")
+_CONVNET_ONLY = ("kernel", "stride", "pool", "readout")
 _TABLE_ONLY = ("numeric_embedding", "embedding_width", "frequency_sd", "category_width",
                "input_scale", "members")  # fmt: skip
 _BAG_ONLY = ("ngrams", "buckets")
@@ -79,11 +79,12 @@ def resolve(knobs: ModelKnobs, signature: Signature) -> ModelKnobs:
         case _:
             values = {"depth": 3, "width": 256}
             if strong:
-                values |= {"activation": "mish", "dropout": 0.1, "input_scale": True}
+                values |= {"dropout": 0.1, "input_scale": True}
                 few = math.prod(signature.shape) <= EMBEDDED_NUMBERS
                 values["numeric_embedding"] = "pbld" if few else "none"
     off: dict[str, Any] = {
         "activation": "relu", "norm": "none", "dropout": 0.0, "kernel": 3, "stride": 1, "pool": 2,
+        "readout": "max",
         "numeric_embedding": "none", "input_scale": False, "members": 1,
     }  # fmt: skip
     if isinstance(knobs.activation, tuple) and knobs.depth == "auto":
@@ -120,7 +121,7 @@ def _convnet(knobs: ModelKnobs, signature: Signature) -> dict[str, Any]:
     stages = round(math.log(left, max(pool, 2))) - (1 if is_waveform(signature) else 2)
     return {
         "depth": min(max(stages, 2), 5), "width": width, "norm": "batch", "stride": stride,
-        "kernel": kernel, "pool": pool,
+        "kernel": kernel, "pool": pool, "readout": "grid" if len(signature.shape) == 3 else "max",
     }  # fmt: skip
 
 
