@@ -168,11 +168,20 @@ def test_the_rate_follows_the_schedule_and_batches_cover_each_epoch():
         assert sorted(rows.tolist()) == list(range(240))
 
 
-def test_a_budget_of_seconds_becomes_one_of_steps_and_is_kept():
-    a = made(budget="1s")
-    list(events(a))
-    assert a.trainee.total_steps is not None
-    assert 0.5 < a.trainee.seconds < 1.6
+def test_a_budget_of_seconds_becomes_one_of_steps_whatever_the_first_steps_cost(monkeypatch):
+    now = 0.0
+
+    def clock() -> float:
+        return now
+
+    monkeypatch.setattr("trainwright.train.loop.time.perf_counter", clock)
+    a = made(budget="10s")
+    for event in events(a):
+        if isinstance(event, Stepped):
+            now += 0.3 if event.step <= 3 else 0.01
+    # 3 steps of 0.3 s leave 9.1 s, at 0.01 s each; a step is timed when the next one begins
+    assert a.trainee.total_steps == pytest.approx(913, abs=3)
+    assert a.trainee.seconds == pytest.approx(10, abs=0.1)
 
 
 @pytest.mark.parametrize(

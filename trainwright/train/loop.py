@@ -9,7 +9,7 @@ from trainwright.algorithm.knobs import AlgorithmKnobs
 from trainwright.algorithm.schedule import rate_share
 from trainwright.data.batch import Batch, Examples, Order
 from trainwright.train.events import Ended, Evaluated, Event, NonFinite, Stepped
-from trainwright.train.plan import CLOCK_SLACK, Plan, pace
+from trainwright.train.plan import CLOCK_SLACK, WARM_STEPS, Plan, pace
 from trainwright.train.step import Step
 from trainwright.train.trainee import Best, Trainee, is_better
 
@@ -116,7 +116,11 @@ def _keep_if_best(trainee: Trainee, metrics: Mapping[str, float], metric: str) -
 def _out_of_time(trainee: Trainee, plan: Plan) -> bool:
     assert plan.seconds is not None
     if not trainee.paced:
-        affordable = pace(plan, step=trainee.step, elapsed=trainee.seconds)
+        if trainee.step <= WARM_STEPS:
+            trainee.warm_seconds = trainee.seconds
+        affordable = pace(
+            plan, step=trainee.step, elapsed=trainee.seconds, warm_seconds=trainee.warm_seconds
+        )
         if affordable is not None:
             wanted = trainee.total_steps
             trainee.total_steps = affordable if wanted is None else min(wanted, affordable)

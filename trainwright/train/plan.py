@@ -16,7 +16,8 @@ FEWEST_STEPS_BETWEEN_LOOKS = 20  # tiny data: a look per epoch would cost more t
 MOST_STEPS_BETWEEN_LOOKS = 1000  # large data: people want to see something [assumed]
 LOOK_SHARE = 0.1  # validation may read this share of what training reads [assumed]
 HISTORY_ROWS = 500  # points that a curve needs [assumed]
-PACE_STEPS = 10  # steps timed before a budget of seconds becomes one of steps
+WARM_STEPS = 5  # untimed: first calls allocate, and cost many times what later ones do
+PACE_STEPS = 10  # steps timed after those before a budget of seconds becomes one of steps
 PACE_SHARE = 0.04  # and the share of the time that this may take [assumed]
 CLOCK_SLACK = 1.25  # a slower machine than planned is stopped at this multiple of its seconds
 
@@ -66,15 +67,17 @@ def make_plan(
     )
 
 
-def pace(plan: Plan, *, step: int, elapsed: float) -> int | None:
+def pace(plan: Plan, *, step: int, elapsed: float, warm_seconds: float) -> int | None:
     """Total steps that fit the plan's seconds, once enough steps were timed; else None.
 
-    Deciding once makes the schedule a function of the step, so that a resumed run repeats it.
+    `warm_seconds` is what `elapsed` was after WARM_STEPS. Deciding once makes the schedule a
+    function of the step, so that a resumed run repeats it.
     """
     assert plan.seconds is not None
-    if step < PACE_STEPS or elapsed < PACE_SHARE * plan.seconds:
+    if step < WARM_STEPS + PACE_STEPS or elapsed < PACE_SHARE * plan.seconds:
         return None
-    return max(step, int(step * plan.seconds / elapsed))
+    a_step = max(1e-9, elapsed - warm_seconds) / (step - WARM_STEPS)
+    return step + max(0, int((plan.seconds - elapsed) / a_step))
 
 
 def _steps(wanted: Budget | None, batch_examples: int, steps_per_epoch: int) -> int | None:

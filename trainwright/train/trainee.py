@@ -41,6 +41,7 @@ class Trainee:
     total_steps: int | None = None
     paced: bool = False  # whether the budget's seconds have been turned into steps
     seconds: float = 0.0
+    warm_seconds: float = 0.0  # `seconds` when the first, slow steps were through
     waited: float = 0.0
     best: Best | None = None
     looks_without_gain: int = 0
@@ -98,6 +99,7 @@ def capture(trainee: Trainee) -> tuple[Tensors, dict[str, Any]]:
         "total_steps": trainee.total_steps,
         "paced": trainee.paced,
         "seconds": trainee.seconds,
+        "warm_seconds": trainee.warm_seconds,
         "waited": trainee.waited,
         "looks_without_gain": trainee.looks_without_gain,
         "loss_sum": float(trainee.loss_sum),
@@ -133,7 +135,7 @@ def restore(
     if trainee.plateau is not None:
         trainee.plateau.load(plain["plateau"])
     trainee.precision.load(plain["precision"])
-    for name in ("step", "total_steps", "paced", "seconds", "waited",
+    for name in ("step", "total_steps", "paced", "seconds", "warm_seconds", "waited",
                  "looks_without_gain", "loss_sum", "loss_steps"):  # fmt: skip
         setattr(trainee, name, plain[name])
     if plain["best"] is not None and best_weights is not None:
