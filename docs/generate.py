@@ -9,7 +9,9 @@ FOLDER = Path(__file__).parent
 
 def knobs_page() -> str:
     from trainwright import recipe as recipes
+    from trainwright.core.words import use_language
 
+    use_language("en")
     lines = [
         "# Knobs",
         "",

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainwright import recipe as recipes
-from trainwright.core.errors import TrainwrightError, shown
+from trainwright.core.errors import TrainwrightError, shown, system_reason
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Metric, RunRecord, RunState
 from trainwright.recipe import Live, Recipe
 from trainwright.run.messages import Listener, nobody
@@ -92,9 +93,10 @@ class Run:
         """[example, class_] probabilities, columns in the order of `classes`."""
         if not self._use().task.is_classification:
             raise TrainwrightError(
-                "a regression has no class probabilities", allowed="classification",
-                do="use .predict",
-            )  # fmt: skip
+                phrase("a regression has no class probabilities"),
+                allowed=phrase("classification"),
+                do=phrase("use .predict"),
+            )
         return self._use().probabilities(source)[0]
 
     @property
@@ -112,9 +114,14 @@ class Run:
             place.write_text(render_page(self.record, self.readings()), encoding="utf-8")
         except OSError as error:
             raise TrainwrightError(
-                f"the report cannot be written to {shown(str(place))}: {error.strerror}",
-                allowed="a folder that can be written", do="name another file",
-            ) from None  # fmt: skip
+                phrase(
+                    "the report cannot be written to {path}: {reason}",
+                    path=shown(str(place)),
+                    reason=system_reason(error),
+                ),
+                allowed=phrase("a folder that can be written"),
+                do=phrase("name another file"),
+            ) from None
         return place
 
     def __repr__(self) -> str:

@@ -14,8 +14,17 @@ from pydantic import Field, ValidationError, field_validator
 
 from trainwright.algorithm.knobs import AlgorithmKnobs
 from trainwright.core.budget import parse_budget
-from trainwright.core.errors import Problem, RecipeError, TrainwrightError, did_you_mean, shown
+from trainwright.core.errors import (
+    Problem,
+    RecipeError,
+    TrainwrightError,
+    did_you_mean,
+    shown,
+    system_reason,
+)
 from trainwright.core.knob import KnobInfo, Knobs, knob, knobs_of, problems_of
+from trainwright.core.phrases import phrase
+from trainwright.core.words import line
 from trainwright.data.knobs import DataKnobs
 from trainwright.loss.knobs import LossKnobs
 from trainwright.model.knobs import ModelKnobs
@@ -110,10 +119,11 @@ def parse(text: str) -> Recipe:
         plain = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         problem = Problem(
-            path="recipe", what=f"this is not TOML: {shown(str(error))[1:-1]}",
+            path="recipe",
+            what=phrase("this is not TOML: {error}", error=shown(str(error))[1:-1]),
             allowed="TOML, https://toml.io",
-            do="`trainwright recipe new SOURCE` writes one to start from",
-        )  # fmt: skip
+            do=phrase("`trainwright recipe new SOURCE` writes one to start from"),
+        )
         raise RecipeError([problem]) from None
     return from_plain(plain)
 
@@ -124,21 +134,27 @@ def load(path: str | Path) -> Recipe:
     try:
         if place.stat().st_size > MAX_RECIPE_BYTES:
             raise TrainwrightError(
-                f"{shown(str(path))} is too large for a recipe",
-                allowed=f"{MAX_RECIPE_BYTES} bytes",
-                do="give the recipe with --recipe and the data as the source",
-            )  # fmt: skip
+                phrase("{path} is too large for a recipe", path=shown(str(path))),
+                allowed=phrase("{bytes} bytes", bytes=MAX_RECIPE_BYTES),
+                do=phrase("give the recipe with --recipe and the data as the source"),
+            )
         text = place.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise TrainwrightError(
-            f"{shown(str(path))} is not a text file", allowed="TOML in UTF-8",
-            do="`trainwright recipe new SOURCE` writes one to start from",
-        ) from None  # fmt: skip
+            phrase("{path} is not a text file", path=shown(str(path))),
+            allowed=phrase("TOML in UTF-8"),
+            do=phrase("`trainwright recipe new SOURCE` writes one to start from"),
+        ) from None
     except OSError as error:
         raise TrainwrightError(
-            f"{shown(str(path))} cannot be read: {error.strerror}", allowed="a recipe in TOML",
-            do="check the path, or write one with `trainwright recipe new SOURCE`",
-        ) from None  # fmt: skip
+            phrase(
+                "{path} cannot be read: {reason}",
+                path=shown(str(path)),
+                reason=system_reason(error),
+            ),
+            allowed=phrase("a recipe in TOML"),
+            do=phrase("check the path, or write one with `trainwright recipe new SOURCE`"),
+        ) from None
     return parse(text)
 
 
@@ -225,9 +241,13 @@ def edit_all(recipe: Recipe, settings: Mapping[str, Any], words: Iterable[str]) 
         path, equals, text = word.partition("=")
         if not equals:
             problems.append(
-                Problem(path=shown(word)[1:-1], what="no value was given",
-                        allowed="KNOB=VALUE", do="for example --set model.width=128")
-            )  # fmt: skip
+                Problem(
+                    path=shown(word)[1:-1],
+                    what=phrase("no value was given"),
+                    allowed=phrase("KNOB=VALUE"),
+                    do=phrase("for example --set model.width=128"),
+                )
+            )
         else:
             merged[_full_path(path.strip())] = _value(text.strip())
     try:
@@ -263,7 +283,9 @@ def _unknown(path: str, known: Mapping[str, KnobInfo]) -> Problem:
     section = path.partition(".")[0] + "."
     inside = [p for p in known if p.startswith(section)] if "." in path else list(known)
     return Problem(
-        path=shown(path)[1:-1], what="there is no such knob", do=did_you_mean(path, inside or known)
+        path=shown(path)[1:-1],
+        what=phrase("there is no such knob"),
+        do=did_you_mean(path, inside or known),
     )
 
 
@@ -294,5 +316,8 @@ def _line(name: str, value: Any) -> str:
 
 
 def _comment(info: KnobInfo) -> list[str]:
+    info = info.spoken()
     unit = f" [{info.unit}]" if info.unit else ""
-    return [f"# {info.doc}{unit}", f"#   allowed: {info.allowed}", f"#   why: {info.why}"]
+    allowed = phrase("allowed: {allowed}", allowed=info.allowed)
+    why = line("knob_words.why", "why: ") + info.why
+    return [f"# {info.doc}{unit}", f"#   {allowed}", f"#   {why}"]

@@ -55,16 +55,6 @@ def test_weighted_draws_by_class_weight_and_never_a_class_of_weight_zero():
     assert within_noise(drawn[1], 700 / (700 + 2 * 290), total), drawn
 
 
-def test_weights_of_single_examples_win():
-    weights = torch.zeros(len(TARGETS))
-    weights[5], weights[-1] = 1.0, 3.0
-    order = build_order(AlgorithmKnobs(sampler="weighted"), TARGETS, len(TARGETS), 0,
-                        weights=weights)  # fmt: skip
-    drawn = torch.cat([order.epoch(e) for e in range(20)])
-    assert set(drawn.tolist()) == {5, len(TARGETS) - 1}
-    assert within_noise((drawn == 5).sum(), 0.25, len(drawn))
-
-
 @pytest.mark.parametrize(
     ("settings", "targets", "words"),
     [

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from trainwright import recipe as recipes
+from trainwright.core.words import known_codes, use_language
 from trainwright.recipe import Recipe
 
 KNOBS = recipes.knobs()
@@ -43,6 +44,54 @@ def test_a_knob_says_what_it_is_and_why(info):
 def test_a_source_that_is_named_is_a_paper_a_measurement_or_an_assumption(info):
     opened = info.why.count("[")
     assert len(SOURCE.findall(info.why)) == opened, info.why
+
+
+@by_path
+def test_a_knob_has_a_chinese_doc_and_why_with_the_same_sources_and_values(info):
+    use_language("zh-Hant")
+    try:
+        told = info.spoken()
+    finally:
+        use_language("en")
+    assert told.doc.endswith("。")
+    assert re.findall(r"\[[^\]]*\]", told.why) == re.findall(r"\[[^\]]*\]", info.why)
+    if told.why != info.why:  # a bare source has nothing to translate
+        assert re.search("[\u4e00-\u9fff]", told.why)
+    else:
+        assert SOURCE.fullmatch(info.why)
+    assert (told.unit is None) == (info.unit is None)
+    assert told.unit != info.unit or info.unit is None
+    values = re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?!\w)|`[^`]*`", info.doc)
+    assert [value for value in values if value not in told.doc] == []
+    assert "\n" not in told.doc + told.why
+
+
+def test_no_chinese_line_is_of_a_knob_that_is_gone():
+    paths = {info.path for info in KNOBS}
+    expected = {f"knob.{path}.{part}" for path in paths for part in ("doc", "why")}
+    units = {f"knob_unit.{info.unit}" for info in KNOBS if info.unit}
+    found = {code for code in known_codes("zh-Hant") if code.startswith("knob")}
+    assert found == expected | units | {"knob_words.why"}
+
+
+def test_english_is_spoken_as_it_stands_in_the_code():
+    use_language("en")
+    assert [info.spoken() for info in KNOBS] == list(KNOBS)
+
+
+@pytest.mark.parametrize("language", ["en", "zh-Hant"])
+def test_a_recipe_with_comments_is_the_same_recipe_in_both_languages(language):
+    turned = {"model.width": 96, "loss.class_weights": {"a]b": 2.0}, "data.source": "x.csv"}
+    use_language(language)
+    try:
+        for recipe in (Recipe(), recipes.edit(Recipe(), turned)):
+            text = recipes.render(recipe, comments=True)
+            assert recipes.parse(text) == recipe
+            for info in KNOBS:
+                assert f"# {info.spoken().doc}" in text
+                assert info.spoken().why in text
+    finally:
+        use_language("en")
 
 
 @numbers

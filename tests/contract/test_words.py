@@ -66,7 +66,8 @@ def test_there_is_much_to_say():
 
 @pytest.mark.parametrize("language", [name for name in LANGUAGES if name != "en"])
 def test_both_languages_have_the_same_codes(language):
-    assert known_codes(language) == ENGLISH
+    ours = {code for code in known_codes(language) if not code.startswith("knob")}
+    assert ours == ENGLISH  # a knob's English lines stand in the code: tests/contract/test_knobs.py
 
 
 @pytest.mark.parametrize("language", [name for name in LANGUAGES if name != "en"])

@@ -212,13 +212,14 @@ def test_reading_all_collects_failures_hashes_and_progress(tmp_path, paths, monk
     named = [*paths[:3], str(bad), paths[0], str(tmp_path / "none.png")]
     told = []
     for count in (0, 2):
-        done = read_all(named, FORM, keep=True, workers=count, progress=lambda *p: told.append(p))
+        done = read_all(named, FORM, keep=True, workers=count, tell=lambda *p: told.append(p))
         assert [failure.position for failure in done.failures] == [3, 5]
         assert done.raw.shape == (6, *FORM.shape)
         assert (done.raw[3] == 0).all()
         assert done.hashes[0] == done.hashes[4]
         assert len(set(done.hashes.tolist())) == 5
-        assert told[-1] == (6, 6)
+        assert (told[0], told[-1]) == (("files", 0, 6), ("files", 6, 6))
+        told.clear()
     assert read_all(named, FORM, keep=False, workers=0).raw is None
 
 

@@ -22,6 +22,7 @@ from trainwright.data.media.prepare import (
 )
 from trainwright.data.media.workers import FileExamples
 from trainwright.data.memory import MemoryExamples
+from trainwright.data.prepare import prepare as prepare_any
 from trainwright.data.table.target import read_target
 
 NUM = 20  # files of each class
@@ -379,12 +380,63 @@ def test_a_tables_groups_stay_together_and_missing_paths_are_left_out(photos):
     assert len(set.union(*sides)) == sum(map(len, sides))
 
 
+@pytest.mark.parametrize("target", ["cat,heavy", "weight, i"])
+def test_a_table_of_paths_has_several_targets_and_new_tables_are_read_alike(photos, target):
+    frame, folder = manifest(photos)
+    frame = frame.with_columns(
+        cat=(pl.col("what") == "cat").cast(int), heavy=(pl.col("weight") > 9).cast(int),
+        i=pl.Series(np.arange(2 * NUM) * 1.5),
+    )  # fmt: skip
+    place = f"{folder}/table.csv"
+    frame.write_csv(place)
+    made = prepare_any(place, DataKnobs(target=target), seed=0)
+    names = [name.strip() for name in target.split(",")]
+    task = made.understanding.task
+    assert (task.kind, task.target) == (
+        "multilabel" if "cat" in names else "regression", ",".join(names),
+    )  # fmt: skip
+    wanted = frame.select(names).to_numpy()
+    _, target_values = everything(made.train)
+    rows = [made.train.show(i).row for i in range(len(made.train))]
+    decoded = made.encoder.decode(target_values.numpy())
+    np.testing.assert_allclose(decoded, wanted[rows], atol=1e-5)
+    encoder = encoder_from_record(made.encoder.to_record())
+    _, again = everything(encoder.encode(place, with_target=True))
+    np.testing.assert_allclose(encoder.decode(again.numpy()), wanted, atol=1e-5)
+    with pytest.raises(DataError, match=rf"no column '{names[1]}'"):
+        encoder.encode(frame.drop(names[1]).with_columns(file=folder + "/" + pl.col("file")),
+                       with_target=True)  # fmt: skip
+
+
+def test_several_targets_of_words_are_refused_with_the_way_out(photos):
+    frame, folder = manifest(photos)
+    frame.write_csv(f"{folder}/table.csv")
+    with pytest.raises(DataError) as caught:
+        prepare_any(f"{folder}/table.csv", DataKnobs(target="what,weight"), seed=0)
+    assert "each must hold numbers" in caught.value.what
+    assert "several labels" in caught.value.allowed
+    assert "name one column" in caught.value.do
+
+
 def test_a_table_without_the_column_is_refused_with_the_near_name(photos):
     frame, folder = manifest(photos)
     with pytest.raises(DataError, match="did you mean 'what'"):
         prepare_manifest(
             frame, "file", target_column="waht", folder=folder, knobs=DataKnobs(), seed=0
         )
+
+
+@pytest.mark.parametrize("limit", [1 << 30, 1 << 16])
+def test_it_is_told_how_many_files_are_read_from_a_folder_and_a_table(photos, limit):
+    frame, folder = manifest(photos)
+    knobs = DataKnobs(memory_limit=limit, image_size=64, workers=0, target="what")
+    frame.write_csv(photos / "table.csv")
+    for source in (folder, str(photos / "table.csv")):
+        told = []
+        prepare_any(source, knobs, seed=0, tell=lambda *now, told=told: told.append(now))
+        assert told[:3] == [("files", 0, 40), ("files", 32, 40), ("files", 40, 40)]
+        # too many to hold: those that means are taken from are read again
+        assert len(told) == (3 if limit == 1 << 30 else 5)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])

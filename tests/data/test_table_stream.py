@@ -213,3 +213,15 @@ def test_feeding_holds_a_few_blocks_and_not_the_table(monkeypatch):
     tracemalloc.stop()
     examples.close()
     assert peak < 3 << 20, "the whole split is 17 MB"
+
+
+def test_each_pass_over_the_rows_is_told_to_its_end(path):
+    told = []
+    prepare(path, DataKnobs(stream=True), seed=0, tell=lambda *now: told.append(now)).close()
+    stages = ("rows_sampled", "rows_counted", "rows_encoded")
+    assert list(dict.fromkeys(stage for stage, _, _ in told)) == list(stages)
+    for stage in stages:
+        mine = [(done, total) for name, done, total in told if name == stage]
+        assert mine[0] == (0, None if stage == "rows_sampled" else NUM)
+        assert mine[-1] == (NUM, NUM)
+        assert [done for done, _ in mine] == sorted(done for done, _ in mine)

@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from trainwright import recipe as recipes
 from trainwright.core.errors import TrainwrightError
 from trainwright.core.knob import Knobs, Search, knob, knobs_of
 from trainwright.core.task import METRICS
@@ -61,6 +62,15 @@ def test_a_knob_is_found_by_its_last_part_and_names_its_source():
     assert found.why == "a good start for Adam"
     assert found.source == "paper: Kingma & Ba 2015"
     assert found.search == "1e-05 … 0.1 (log)"
+
+
+def test_a_knob_is_explained_in_the_language_spoken_and_its_source_stays():
+    use_language("zh-Hant")
+    found = explain("learning_rate", recipes.knobs())
+    assert found.what == "一步的最大步幅；auto 取該最佳化器慣用的學習率。"
+    assert found.why == "最值得調校的一個設定；慣用的學習率與出處見 algorithm/resolve.py"
+    assert found.source == "paper: Bengio 2012, arXiv:1206.5533, section 3.1"
+    assert explain("image_size", recipes.knobs()).unit == "像素"
 
 
 def test_a_name_that_several_knobs_share_lists_them():

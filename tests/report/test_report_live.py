@@ -20,7 +20,15 @@ from trainwright.report.progress import (
     Progress,
     open_progress,
 )  # fmt: skip
-from trainwright.run.messages import Compared, Finished, Looked, Progressed, Said, Understood
+from trainwright.run.messages import (
+    Compared,
+    Finished,
+    Loaded,
+    Looked,
+    Progressed,
+    Said,
+    Understood,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -127,6 +135,54 @@ def test_json_lines_are_strict_json_even_when_the_loss_is_not_a_number():
     assert [e["event"] for e in events] == ["progress", "evaluated"]
     assert events[0]["loss"] is None
     assert events[1]["metrics"] == {"accuracy": None}
+
+
+def reads(listen, clock=None):
+    """Reading of 4000 files in four seconds, then of rows that fails."""
+    for done in range(500, 4001, 500):
+        if clock is not None:
+            clock.now += 0.5
+        listen(Loaded(stage="files", done=done, total=4000, over=done == 4000))
+    listen(Loaded(stage="rows_sampled", done=10_000, total=None, over=False))
+    listen(Loaded(stage="rows_sampled", done=20_000, total=None, over=True))
+
+
+def test_a_log_has_a_line_of_reading_and_its_end_and_training_follows_at_once():
+    stream = io.StringIO()
+    listen = listener_for(stream)
+    reads(listen)
+    listen(messages()[1])
+    assert stream.getvalue().splitlines() == [
+        "reading files  500/4,000",
+        "reading files  4,000/4,000",
+        "sampling rows  10,000",
+        "sampling rows  20,000",
+        "step 1/10  loss 0.5000  100 examples/s  0:01 left",
+    ]
+
+
+def test_a_terminal_gets_a_bar_of_reading_that_goes_when_it_is_over():
+    stream = io.StringIO()
+    listen = listener_for(Console(file=stream, force_terminal=True, width=80))
+    reads(listen)
+    text = stream.getvalue()
+    assert "reading files  500/4,000" in text
+    assert "12 %" in text
+    assert "100 %" in text
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 2
+    listen(messages()[1])
+    listen(Finished(record=table_run()))
+    assert "step 1/10" in stream.getvalue()
+    assert stream.getvalue().count("\x1b[?25h") == 3
+
+
+def test_a_program_is_told_of_reading_by_an_event():
+    events: list[dict] = []
+    reads(json_listener(events.append))
+    assert events[0] == {"event": "reading", "stage": "files", "done": 500, "total": 4000}
+    assert events[1] == {"event": "reading", "stage": "files", "done": 4000, "total": 4000}
+    assert events[-1] == {"event": "reading", "stage": "rows_sampled", "done": 20000, "total": None}
+    assert len(events) == 4
 
 
 def test_quiet_says_nothing(capsys):

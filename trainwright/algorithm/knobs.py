@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from trainwright.core.knob import Knobs, Search, knob
+from trainwright.core.phrases import phrase
 
 Optimizer = Literal["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "muon"]
 Schedule = Literal[
@@ -270,43 +271,67 @@ class AlgorithmKnobs(Knobs):
         name = self.optimizer
         if name in WITHOUT_MOMENTUM and self.momentum not in ("auto", 0):
             raise ValueError(
-                f"momentum is {self.momentum}, but {name} has none: drop momentum, or choose "
-                "optimizer = 'rmsprop' or 'adamw'"
+                phrase(
+                    "momentum is {value}, but {name} has none: drop momentum, or choose "
+                    "optimizer = 'rmsprop' or 'adamw'",
+                    value=self.momentum,
+                    name=name,
+                )
             )
         if self.nesterov is True and name not in WITH_NESTEROV:
-            way = "choose optimizer = 'nadam'" if name.startswith("adam") else "drop nesterov"
-            raise ValueError(f"nesterov works with sgd and muon, not with {name}: {way}")
+            nadam = phrase("choose optimizer = 'nadam'")
+            way = nadam if name.startswith("adam") else phrase("drop nesterov")
+            raise ValueError(
+                phrase(
+                    "nesterov works with sgd and muon, not with {name}: {way}", name=name, way=way
+                )
+            )
         if self.nesterov is True and self.momentum == 0:
-            raise ValueError("nesterov needs momentum > 0: raise momentum, or drop nesterov")
+            raise ValueError(
+                phrase("nesterov needs momentum > 0: raise momentum, or drop nesterov")
+            )
         if self.beta2 != "auto" and name not in WITH_BETA2:
             raise ValueError(
-                f"beta2 is {self.beta2}, but {name} has none: drop beta2, or choose "
-                "optimizer = 'adamw'"
+                phrase(
+                    "beta2 is {value}, but {name} has none: drop beta2, or choose optimizer = "
+                    "'adamw'",
+                    value=self.beta2,
+                    name=name,
+                )
             )
         if self.eps != "auto" and name == "sgd":
-            raise ValueError("eps is set, but sgd divides by nothing: drop eps")
+            raise ValueError(phrase("eps is set, but sgd divides by nothing: drop eps"))
         return self
 
     @model_validator(mode="after")
     def _settings_fit_the_schedule(self) -> "AlgorithmKnobs":
         if self.schedule in WITHOUT_FINAL_SHARE and self.final_share not in (0.0, 1.0):
             raise ValueError(
-                f"final_share is {self.final_share:g}, but schedule = '{self.schedule}' does not "
-                "use it: drop final_share, or choose schedule = 'linear'"
+                phrase(
+                    "final_share is {value:g}, but schedule = '{schedule}' does not use it: drop "
+                    "final_share, or choose schedule = 'linear'",
+                    value=self.final_share,
+                    schedule=self.schedule,
+                )
             )
         if self.schedule == "one_cycle" and self.warmup_steps not in ("auto", 0):
             raise ValueError(
-                "one_cycle rises by itself: drop warmup_steps, or set rise_share instead"
+                phrase("one_cycle rises by itself: drop warmup_steps, or set rise_share instead")
             )
         return self
 
     @model_validator(mode="after")
     def _settings_fit_the_sampler(self) -> "AlgorithmKnobs":
         if any(weight < 0 for weight in self.sampler_weights.values()):
-            raise ValueError("sampler_weights must not be negative: give 0 to leave a class out")
+            raise ValueError(
+                phrase("sampler_weights must not be negative: give 0 to leave a class out")
+            )
         if self.sampler_weights and self.sampler != "weighted":
             raise ValueError(
-                f"sampler_weights are given, but sampler = '{self.sampler}' does not use them: "
-                "choose sampler = 'weighted', or drop sampler_weights"
+                phrase(
+                    "sampler_weights are given, but sampler = '{sampler}' does not use them: "
+                    "choose sampler = 'weighted', or drop sampler_weights",
+                    sampler=self.sampler,
+                )
             )
         return self

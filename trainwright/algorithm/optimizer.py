@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from trainwright.algorithm.knobs import AlgorithmKnobs
 from trainwright.core.errors import ModelError
+from trainwright.core.phrases import phrase
 
 # Where torch has one kernel for the whole step; others go over lists of tensors (foreach).
 FUSED = {"sgd": ("cpu", "cuda"), "adam": ("cpu", "cuda"), "adamw": ("cpu", "cuda"),
@@ -33,9 +34,10 @@ def build_optimizers(knobs: AlgorithmKnobs, module: nn.Module) -> tuple[Optimize
     parameters = [p for p in module.parameters() if p.requires_grad]
     if not parameters:
         raise ModelError(
-            "the model has no parameters to train", allowed="a module with trainable parameters",
-            do="add a layer, or set requires_grad on some parameters",
-        )  # fmt: skip
+            phrase("the model has no parameters to train"),
+            allowed=phrase("a module with trainable parameters"),
+            do=phrase("add a layer, or set requires_grad on some parameters"),
+        )
     spare_compiler_import()
     if knobs.optimizer != "muon":
         return (_build(knobs, parameters),)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainwright.algorithm.knobs import AlgorithmKnobs
 from trainwright.core.errors import Problem, RecipeError, did_you_mean, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.seeds import derive
 
 
@@ -49,52 +50,57 @@ def build_order(
     num: int,
     seed: int,
     *,
-    weights: Tensor | None = None,
     classes: Sequence[str] = (),
 ) -> Uniform | Weighted:
     """The order of visits to `num` training examples.
 
-    `targets`: int64 [num], needed by balanced and by sampler_weights. `weights`: [num], one per
-    example, before sampler_weights. `classes`: class names in order of index.
+    `targets`: int64 [num], needed by balanced and weighted. `classes`: class names in order of
+    index.
     Raises RecipeError when the sampler does not fit the data.
     """
     if knobs.sampler == "uniform":
         return Uniform(seed=seed, num=num)
-    if knobs.sampler == "weighted" and weights is not None:
-        per_example = weights.double().cpu()
-    else:
-        per_example = _by_class(knobs, targets, classes)
+    per_example = _by_class(knobs, targets, classes)
     assert per_example.shape == (num,), (per_example.shape, num)
     if not bool((per_example >= 0).all()) or not 0 < float(per_example.sum()) < float("inf"):
-        raise _wrong("the weights leave no example to draw", do="give a positive weight to some")
+        raise _wrong(
+            phrase("the weights leave no example to draw"),
+            do=phrase("give a positive weight to some"),
+        )
     return Weighted(seed=seed, cumulated=per_example.cumsum(0))
 
 
 def _by_class(knobs: AlgorithmKnobs, targets: Tensor | None, classes: Sequence[str]) -> Tensor:
     if targets is None or targets.ndim != 1 or targets.is_floating_point():
         raise _wrong(
-            f"the {knobs.sampler} sampler needs one class for each example",
-            do="choose sampler = 'uniform'",
+            phrase("the {sampler} sampler needs one class for each example", sampler=knobs.sampler),
+            do=phrase("choose sampler = 'uniform'"),
         )
     targets = targets.cpu()
     if knobs.sampler == "balanced":
         return 1 / torch.bincount(targets).double()[targets]
     if not knobs.sampler_weights:
         raise _wrong(
-            "the weighted sampler has no weights", do="set sampler_weights, or sampler = 'balanced'"
+            phrase("the weighted sampler has no weights"),
+            do=phrase("set sampler_weights, or sampler = 'balanced'"),
         )
     for name in knobs.sampler_weights:
         if name not in classes:
-            raise _wrong(f"there is no class {shown(name)}", do=did_you_mean(name, classes))
+            raise _wrong(
+                phrase("there is no class {name}", name=shown(name)),
+                do=did_you_mean(name, classes),
+            )
     table = torch.tensor([knobs.sampler_weights.get(name, 1.0) for name in classes])
     return table.double()[targets]
 
 
 def _wrong(what: str, *, do: str) -> RecipeError:
     problem = Problem(
-        path="algorithm.sampler", what=what, allowed="uniform; weighted and balanced for classes",
+        path="algorithm.sampler",
+        what=what,
+        allowed=phrase("uniform; weighted and balanced for classes"),
         do=do,
-    )  # fmt: skip
+    )
     return RecipeError([problem])
 
 

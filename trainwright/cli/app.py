@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from trainwright.core.errors import TrainwrightError
+from trainwright.core.phrases import phrase
 from trainwright.core.words import LANGUAGES, say, use_language
 
 WRONG_USE = 2
@@ -57,11 +58,13 @@ def run(words: list[str]) -> int:
     except Exception as error:
         from cyclopts import CycloptsError
 
+        from trainwright.cli.wrong_use import spoken
+
         if not isinstance(error, CycloptsError):
             error_console().print_exception()
             error_console().print(say("error.unexpected"))
             return RUN_FAILED
-        error_console().print(f"[bold red]{say('error.label')}[/] {escape(str(error))}")
+        error_console().print(f"[bold red]{say('error.label')}[/] {escape(spoken(str(error)))}")
         error_console().print(say("error.see_help"))
         return WRONG_USE
     return code if isinstance(code, int) else 0
@@ -117,8 +120,9 @@ def _take_language(words: list[str]) -> list[str]:
             kept.append(word)
     if chosen is not None and chosen not in LANGUAGES:
         raise TrainwrightError(
-            f"{chosen[:20]!r} is not a language spoken here", allowed=", ".join(LANGUAGES),
-            do="for example --language zh-Hant",
-        )  # fmt: skip
+            phrase("{language!r} is not a language spoken here", language=chosen[:20]),
+            allowed=", ".join(LANGUAGES),
+            do=phrase("for example --language zh-Hant"),
+        )
     use_language(chosen)
     return kept

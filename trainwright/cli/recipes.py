@@ -8,7 +8,8 @@ from cyclopts import Parameter
 from trainwright import recipe as recipes
 from trainwright.cli import options
 from trainwright.cli.output import console, error_console, print_json
-from trainwright.core.errors import RecipeError, TrainwrightError, shown
+from trainwright.core.errors import RecipeError, TrainwrightError, shown, system_reason
+from trainwright.core.phrases import phrase
 from trainwright.core.words import say
 
 
@@ -22,11 +23,14 @@ def new(
     json: options.Json = False,
 ) -> int:
     from trainwright.cli.recipe_words import recipe_from_words
+    from trainwright.report.live import listener_for
     from trainwright.report.terminal import columns_table
     from trainwright.run.assemble import prepare_data
+    from trainwright.run.messages import Teller, nobody
 
     made = recipe_from_words(source, None, settings, target=target)
-    prepared = prepare_data(made, one_tensor=False)
+    with Teller(nobody if json else listener_for(error_console())) as tell:
+        prepared = prepare_data(made, one_tensor=False, tell=tell)
     prepared.close()
     understood = prepared.understanding
     if made.data.target is None and understood.columns:
@@ -44,9 +48,12 @@ def new(
         Path(out).write_text(text, encoding="utf-8")
     except OSError as error:
         raise TrainwrightError(
-            f"{shown(out)} cannot be written: {error.strerror}",
-            allowed="a folder that can be written", do="name another file with --out",
-        ) from None  # fmt: skip
+            phrase(
+                "{path} cannot be written: {reason}", path=shown(out), reason=system_reason(error)
+            ),
+            allowed=phrase("a folder that can be written"),
+            do=phrase("name another file with --out"),
+        ) from None
     console().print(say("recipe.written", place=out), markup=False)
     return 0
 

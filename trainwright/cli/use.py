@@ -5,7 +5,8 @@ from pathlib import Path
 
 from trainwright.cli import options
 from trainwright.cli.output import console, error_console, print_json
-from trainwright.core.errors import TrainwrightError, shown
+from trainwright.core.errors import TrainwrightError, shown, system_reason
+from trainwright.core.phrases import phrase
 from trainwright.core.words import say, say_notice
 
 
@@ -90,6 +91,11 @@ def _write(columns, place: Path) -> None:
                 columns.write_csv(place)
     except OSError as error:
         raise TrainwrightError(
-            f"{shown(str(place))} cannot be written: {error.strerror}",
-            allowed="a folder that can be written", do="name another file with --out",
-        ) from None  # fmt: skip
+            phrase(
+                "{path} cannot be written: {reason}",
+                path=shown(str(place)),
+                reason=system_reason(error),
+            ),
+            allowed=phrase("a folder that can be written"),
+            do=phrase("name another file with --out"),
+        ) from None

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from trainwright.core.phrases import phrase
+
 Unit = Literal["seconds", "steps", "examples", "epochs"]
 
 _UNITS: dict[str, tuple[Unit, float]] = {
@@ -15,9 +17,6 @@ _UNITS: dict[str, tuple[Unit, float]] = {
     "example": ("examples", 1), "examples": ("examples", 1),
     "epoch": ("epochs", 1), "epochs": ("epochs", 1),
 }  # fmt: skip
-ALLOWED = (
-    "a positive number and a unit, as '60s', '5 minutes', '500 steps', '10000 examples', '3 epochs'"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +53,19 @@ def parse_budget(text: str) -> Budget:
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]+)\s*", text)
     known = _UNITS.get(match.group(2).lower()) if match else None
     if match is None or known is None:
-        raise ValueError(f"{text[:40]!r} is not a budget; allowed: {ALLOWED}")
+        raise _no_budget(text)
     unit, factor = known
     amount = float(match.group(1)) * factor
     if not 0 < amount < 1e15:
-        raise ValueError(f"{text[:40]!r} is not a budget; allowed: {ALLOWED}")
+        raise _no_budget(text)
     return Budget(amount=amount, unit=unit)
+
+
+def _no_budget(text: str) -> ValueError:
+    return ValueError(
+        phrase(
+            "{text!r} is not a budget; allowed: a positive number and a unit, as '60s', "
+            "'5 minutes', '500 steps', '10000 examples', '3 epochs'",
+            text=text[:40],
+        )
+    )

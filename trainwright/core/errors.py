@@ -1,10 +1,13 @@
 """What can go wrong for a user, and how is it said? One tree of exceptions; each message has three
 parts: what is wrong, what is allowed, what to do."""
 
+import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import ClassVar
+
+from trainwright.core.phrases import phrase
 
 SHOWN_CHARACTERS = 60  # a value echoed in a message is cut here [assumed]
 
@@ -20,8 +23,7 @@ class TrainwrightError(Exception):
 
     def __str__(self) -> str:
         parts = [self.what]
-        parts += [f"  allowed: {self.allowed}"] if self.allowed else []
-        parts += [f"  do: {self.do}"] if self.do else []
+        parts += [f"  {line}" for line in _advice(self.allowed, self.do)]
         return "\n".join(parts)
 
 
@@ -74,14 +76,17 @@ class RecipeError(TrainwrightError):
         self.problems = tuple(problems)
         assert self.problems, "a RecipeError needs at least one problem"
         count = len(self.problems)
-        super().__init__(f"{count} problem{'s' if count > 1 else ''} in the recipe")
+        super().__init__(
+            phrase("{count} problem in the recipe", count=count)
+            if count == 1
+            else phrase("{count} problems in the recipe", count=count)
+        )
 
     def __str__(self) -> str:
         lines = [self.what]
         for problem in self.problems:
             lines.append(f"  {problem.path}: {problem.what}")
-            lines += [f"    allowed: {problem.allowed}"] if problem.allowed else []
-            lines += [f"    do: {problem.do}"] if problem.do else []
+            lines += [f"    {line}" for line in _advice(problem.allowed, problem.do)]
         return "\n".join(lines)
 
 
@@ -103,4 +108,38 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """`did you mean 'x'?`, or the list of choices when nothing is near."""
     choices = list(choices)
     near = nearest(word, choices)
-    return f"did you mean '{near}'?" if near else "choose one of " + ", ".join(choices[:30])
+    if near:
+        return phrase("did you mean '{near}'?", near=near)
+    return phrase("choose one of {choices}", choices=", ".join(choices[:30]))
+
+
+def system_reason(error: Exception) -> str:
+    """Why the operating system refused, in words; other errors say it in their own."""
+    match getattr(error, "errno", None):
+        case errno.ENOENT:
+            return phrase("No such file or directory")
+        case errno.EACCES:
+            return phrase("Permission denied")
+        case errno.EPERM:
+            return phrase("Operation not permitted")
+        case errno.EISDIR:
+            return phrase("Is a directory")
+        case errno.ENOTDIR:
+            return phrase("Not a directory")
+        case errno.EEXIST:
+            return phrase("File exists")
+        case errno.ENOSPC:
+            return phrase("No space left on device")
+        case errno.EROFS:
+            return phrase("Read-only file system")
+        case errno.ENAMETOOLONG:
+            return phrase("File name too long")
+        case errno.EIO:
+            return phrase("Input/output error")
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _advice(allowed: str, do: str) -> list[str]:
+    """The second and the third part of a message, as far as they are there."""
+    lines = [phrase("allowed: {allowed}", allowed=allowed)] if allowed else []
+    return [*lines, phrase("do: {do}", do=do)] if do else lines

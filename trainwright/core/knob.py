@@ -3,7 +3,7 @@ reason with its source, search range. Everything that shows or checks a knob rea
 
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import (
@@ -18,6 +18,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from trainwright.core.errors import Problem, did_you_mean, shown
+from trainwright.core.phrases import phrase
+from trainwright.core.words import line
 
 Scale = Literal["linear", "log", "choice"]
 
@@ -57,7 +59,7 @@ class KnobInfo:
     """One knob as people see it; `path` is dotted from the recipe's root."""
 
     path: str
-    type: str
+    annotation: Any
     default: Any
     doc: str
     why: str
@@ -65,6 +67,20 @@ class KnobInfo:
     bounds: tuple[tuple[str, float], ...]
     choices: tuple[Any, ...]
     search: Search | None
+
+    def spoken(self) -> "KnobInfo":
+        """The same knob with its doc, why and unit in the language spoken now."""
+        return replace(
+            self,
+            doc=line(f"knob.{self.path}.doc", self.doc),
+            why=line(f"knob.{self.path}.why", self.why),
+            unit=self.unit and line(f"knob_unit.{self.unit}", self.unit),
+        )
+
+    @property
+    def type(self) -> str:
+        """The type in words, e.g. `whole number`."""
+        return _type_words(self.annotation)
 
     @property
     def allowed(self) -> str:
@@ -124,19 +140,27 @@ def _problem(detail: Mapping[str, Any], path: str, known: Mapping[str, KnobInfo]
         names = [p.rpartition(".")[2] for p in siblings] or [p.partition(".")[0] for p in known]
         return Problem(
             path=path,
-            what="there is no such knob",
+            what=phrase("there is no such knob"),
             do=did_you_mean(path.rpartition(".")[2], dict.fromkeys(names)),
         )
     info = known.get(path)
     if detail["type"] == "value_error":
         return Problem(path=path or "recipe", what=str(detail["ctx"]["error"]))
-    what = f"{shown(detail.get('input'))} is not possible"
+    what = phrase("{value} is not possible", value=shown(detail.get("input")))
     if info is None:
-        return Problem(path=path, what=f"{what}: {detail['msg']}")
+        return Problem(path=path, what=f"{what}: {_reason(detail)}")
     do = ""
     if info.choices and isinstance(detail.get("input"), str):
         do = did_you_mean(detail["input"], [str(c) for c in info.choices])
     return Problem(path=path, what=what, allowed=info.allowed, do=do)
+
+
+def _reason(detail: Mapping[str, Any]) -> str:
+    """Why pydantic refuses a whole group; its rarer reasons in its own words."""
+    if detail["type"] == "model_type":
+        group = detail["ctx"]["class_name"]
+        return phrase("Input should be a valid dictionary or instance of {group}", group=group)
+    return detail["msg"]
 
 
 def _info(path: str, field: FieldInfo) -> KnobInfo:
@@ -151,7 +175,7 @@ def _info(path: str, field: FieldInfo) -> KnobInfo:
     search: Any = extra.get("search")
     return KnobInfo(
         path=path,
-        type=_type_words(field.annotation),
+        annotation=field.annotation,
         default=field.get_default(call_default_factory=True, validated_data={}),
         doc=field.description or "",
         why=str(extra.get("why", "")),
@@ -169,20 +193,22 @@ def _choices(annotation: Any) -> tuple[Any, ...]:
 
 
 def _type_words(annotation: Any) -> str:
-    words = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+    words = {
+        int: phrase("whole number"), float: phrase("number"), str: phrase("text"),
+        bool: phrase("true or false"), types.NoneType: phrase("none"),
+    }  # fmt: skip
     if annotation in words:
         return words[annotation]
-    if annotation is type(None):
-        return "none"
     origin = get_origin(annotation)
     if origin is Literal:
         return " | ".join(repr(a) for a in get_args(annotation))
     if origin in (Union, types.UnionType):
-        return " or ".join(_type_words(a) for a in get_args(annotation))
+        return phrase(" or ").join(_type_words(a) for a in get_args(annotation))
     if origin in (tuple, list):
         inner = [a for a in get_args(annotation) if a is not Ellipsis]
-        return "list of " + " / ".join(dict.fromkeys(_type_words(a) for a in inner))
+        items = " / ".join(dict.fromkeys(_type_words(a) for a in inner))
+        return phrase("list of {items}", items=items)
     if origin is dict:
         key, value = get_args(annotation)
-        return f"table of {_type_words(key)} = {_type_words(value)}"
+        return phrase("table of {key} = {value}", key=_type_words(key), value=_type_words(value))
     return getattr(annotation, "__name__", str(annotation))

@@ -1,32 +1,16 @@
 """Which words does a person read? Codes and values go in, a sentence in the reader's language comes
 out. The sentences live in `trainwright/locales/<language>/*.toml`."""
 
-import locale
-import os
 import tomllib
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from trainwright.core.errors import nearest, shown
+from trainwright.core.phrases import FOLDER, LANGUAGES, language, use_language
 from trainwright.core.records import Notice
 
-LANGUAGES = ("en", "zh-Hant")
-_FOLDER = Path(__file__).parent.parent / "locales"
-_chosen: list[str] = []
-
-
-def use_language(language: str | None) -> None:
-    """Speak `language` from here on; None asks the environment (LC_ALL, LC_MESSAGES, LANG)."""
-    _chosen[:] = [language if language in LANGUAGES else _from_environment()]
-
-
-def language() -> str:
-    """The language spoken now."""
-    if not _chosen:
-        use_language(None)
-    return _chosen[0]
+__all__ = ["LANGUAGES", "known_codes", "language", "line", "say", "say_notice", "use_language"]
 
 
 def say(code: str, /, **values: Any) -> str:
@@ -38,6 +22,12 @@ def say(code: str, /, **values: Any) -> str:
     template = _catalogue(language()).get(code) or _catalogue("en").get(code)
     assert template is not None, f"no words for {code}; near: {nearest(code, _catalogue('en'))}"
     return template.format_map({key: _plain(value) for key, value in values.items()})
+
+
+def line(code: str, english: str) -> str:
+    """What stands for `english`, a line of the code itself, in the language spoken; nothing is
+    filled in. A line missing in that language stays English."""
+    return _catalogue(language()).get(code, english)
 
 
 def say_notice(notice: Notice) -> str:
@@ -58,17 +48,10 @@ def _plain(value: Any) -> Any:
     return shown(str(value))[1:-1]
 
 
-def _from_environment() -> str:
-    names = (os.environ.get(n) for n in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    first = next((n for n in names if n), None) or (locale.getlocale()[0] or "")
-    chinese = first.replace("-", "_").lower()
-    return "zh-Hant" if chinese.startswith(("zh_tw", "zh_hk", "zh_mo", "zh_hant")) else "en"
-
-
 @cache
 def _catalogue(language: str) -> Mapping[str, str]:
     words: dict[str, str] = {}
-    for path in sorted((_FOLDER / language).glob("*.toml")):
+    for path in sorted((FOLDER / language).glob("*.toml")):
         _flatten(tomllib.loads(path.read_text(encoding="utf-8")), "", words)
     return words
 

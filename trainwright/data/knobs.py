@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from trainwright.core.knob import Knobs, Search, knob
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Role
 from trainwright.core.task import TaskKind
 
@@ -206,9 +207,15 @@ class DataKnobs(Knobs):
     def _something_is_left_to_train_on(self) -> "DataKnobs":
         if self.valid_fraction + self.test_fraction >= 1:
             raise ValueError(
-                f"valid_fraction {self.valid_fraction:g} and test_fraction {self.test_fraction:g} "
-                "leave no training examples: lower one of them so that the sum is below 1"
+                phrase(
+                    "valid_fraction {valid:g} and test_fraction {test:g} leave no training "
+                    "examples: lower one of them so that the sum is below 1",
+                    valid=self.valid_fraction,
+                    test=self.test_fraction,
+                )
             )
         if self.group and self.time:
-            raise ValueError("group and time cannot both decide the split: drop one of them")
+            raise ValueError(
+                phrase("group and time cannot both decide the split: drop one of them")
+            )
         return self

@@ -4,6 +4,7 @@ download."""
 import numpy as np
 
 from trainwright.core.errors import DataError, did_you_mean, shown
+from trainwright.core.phrases import phrase
 from trainwright.data.synthetic import Arrays
 
 NAMES = ("digits", "iris", "wine", "breast_cancer", "diabetes")
@@ -19,7 +20,7 @@ def load(name: str) -> Arrays:
     key = name.removeprefix("sklearn:").strip().lower().replace("-", "_").removeprefix("load_")
     if key not in NAMES:
         raise DataError(
-            f"scikit-learn carries no set {shown(key)}",
+            phrase("scikit-learn carries no set {key}", key=shown(key)),
             allowed=", ".join(f"sklearn:{known}" for known in NAMES),
             do=did_you_mean(key, NAMES),
         )

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from trainwright.core.errors import DataError
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Column, Notice, Signature
 from trainwright.core.task import Task
 from trainwright.data.batch import Prepared, Shown
@@ -25,8 +26,8 @@ from trainwright.data.table.prepare import (
     finish,
     prepare_frame,
     prepare_matrix,
-    unequal_lengths,
 )
+from trainwright.data.table.refused import unequal_lengths
 from trainwright.data.table.target import (
     Raw,
     TargetCoding,
@@ -34,11 +35,14 @@ from trainwright.data.table.target import (
     fit_coding,
     read_target,
 )
+from trainwright.data.told import Tell, unheard
 
 FINGERPRINT_BYTES = 1 << 20  # of each array [assumed]
 
 
-def prepare_live(source: Any, knobs: DataKnobs, *, seed: int, one_tensor: bool) -> Prepared:
+def prepare_live(
+    source: Any, knobs: DataKnobs, *, seed: int, one_tensor: bool, tell: Tell = unheard
+) -> Prepared:
     """(X, y), a frame with its target within, or a Dataset of (x, y).
 
     Raises DataError for objects that are no examples.
@@ -55,9 +59,10 @@ def prepare_live(source: Any, knobs: DataKnobs, *, seed: int, one_tensor: bool) 
     kind = type(inputs).__name__
     if target is None and isinstance(inputs, (np.ndarray, Tensor)):
         raise DataError(
-            f"a {kind} alone has no target", allowed="X and y, or a frame with the target within",
-            do="pass y, e.g. tw.fit(X, y)",
-        )  # fmt: skip
+            phrase("a {kind} alone has no target", kind=kind),
+            allowed=phrase("X and y, or a frame with the target within"),
+            do=phrase("pass y, e.g. tw.fit(X, y)"),
+        )
     raw = None if target is None else frames.raw_of(target)
     origin = Origin(
         source=f"live {kind}", format="memory", notices=tuple(notices),
@@ -77,7 +82,7 @@ def prepare_live(source: Any, knobs: DataKnobs, *, seed: int, one_tensor: bool) 
     found = typed(frames.as_frame(inputs))
     origin = replace(origin, notices=(*origin.notices, *found.notices))
     return prepare_frame(
-        found.frame, knobs, seed=seed, one_tensor=one_tensor, origin=origin, given=raw
+        found.frame, knobs, seed=seed, one_tensor=one_tensor, origin=origin, given=raw, tell=tell
     )
 
 
@@ -90,28 +95,37 @@ def gather(examples: Any, memory_limit: int, kind: str) -> tuple[Any, Any]:
     for example in examples:
         if not isinstance(example, (tuple, list)) or len(example) != 2:
             raise DataError(
-                f"the {kind} gives {type(example).__name__} and not pairs",
-                allowed="pairs (x, y) of tensors, arrays or numbers",
-                do="wrap it so that each example is (x, y)",
+                phrase(
+                    "the {kind} gives {type} and not pairs", kind=kind, type=type(example).__name__
+                ),
+                allowed=phrase("pairs (x, y) of tensors, arrays or numbers"),
+                do=phrase("wrap it so that each example is (x, y)"),
             )
         x = torch.as_tensor(example[0]) if not isinstance(example[0], Tensor) else example[0]
         used += x.numel() * x.element_size()
         if used > memory_limit:
             raise DataError(
-                f"the {kind} holds over {memory_limit} bytes",
-                allowed="examples that fit data.memory_limit",
-                do="raise data.memory_limit, or write the examples to Parquet or image folders",
+                phrase("the {kind} holds over {bytes} bytes", kind=kind, bytes=memory_limit),
+                allowed=phrase("examples that fit data.memory_limit"),
+                do=phrase(
+                    "raise data.memory_limit, or write the examples to Parquet or image folders"
+                ),
             )
         inputs.append(x.detach())
         y = example[1]
         targets.append(y.detach().cpu().numpy() if isinstance(y, Tensor) else y)
     if not inputs:
-        raise DataError(f"the {kind} is empty", allowed="at least one example", do="check it")
+        raise DataError(
+            phrase("the {kind} is empty", kind=kind),
+            allowed=phrase("at least one example"),
+            do=phrase("check it"),
+        )
     if len({x.shape for x in inputs}) > 1:
         raise DataError(
-            f"the {kind} gives examples of different shapes", allowed="one shape for all",
-            do="pad or crop them to one shape",
-        )  # fmt: skip
+            phrase("the {kind} gives examples of different shapes", kind=kind),
+            allowed=phrase("one shape for all"),
+            do=phrase("pad or crop them to one shape"),
+        )
     return torch.stack(inputs), _joined_targets(targets)
 
 
@@ -146,15 +160,18 @@ class ArrayEncoder:
             array = frame.to_numpy()
         if array.shape[1:] != self.shape:
             raise DataError(
-                f"each example has the shape {array.shape[1:]}",
-                allowed=f"{self.shape}, as in training", do="bring the examples to that shape",
-            )  # fmt: skip
+                phrase("each example has the shape {shape}", shape=array.shape[1:]),
+                allowed=phrase("{shape}, as in training", shape=self.shape),
+                do=phrase("bring the examples to that shape"),
+            )
         tensor = self.tensor(array)
         target, notices = self.coding.empty(len(array)), ()
         if with_target:
             if given is None:
                 raise DataError(
-                    "there is no target to compare with", allowed="(X, y)", do="pass y as well"
+                    phrase("there is no target to compare with"),
+                    allowed="(X, y)",
+                    do=phrase("pass y as well"),
                 )
             read = self.coding.read(frames.raw_of(given))
             rows = np.flatnonzero(read.known)
@@ -223,7 +240,11 @@ def _prepare_array(
     if array.ndim == 1:
         array = array[:, None]
     if not len(array):
-        raise DataError("X is empty", allowed="at least one example", do="check how it was made")
+        raise DataError(
+            phrase("X is empty"),
+            allowed=phrase("at least one example"),
+            do=phrase("check how it was made"),
+        )
     if len(array) != len(raw):
         raise unequal_lengths(len(array), len(raw))
     is_image = array.dtype == np.uint8 and array.ndim in (3, 4)
@@ -287,9 +308,10 @@ def _array_of(source: object) -> np.ndarray | None:
     if isinstance(source, np.ndarray):
         if source.dtype.kind in "OV":
             raise DataError(
-                "X is an array of Python objects", allowed="arrays of numbers",
-                do="convert it, e.g. X.astype(float); ragged rows must be padded first",
-            )  # fmt: skip
+                phrase("X is an array of Python objects"),
+                allowed=phrase("arrays of numbers"),
+                do=phrase("convert it, e.g. X.astype(float); ragged rows must be padded first"),
+            )
         if source.dtype.kind in "fiub":
             return source
     return None
@@ -312,9 +334,10 @@ def _examples_of(dataset: Any) -> Any:
     """A map-style dataset's examples in order; a TensorDataset's are views, not copies."""
     if not isinstance(dataset, Sized):
         raise DataError(
-            "the Dataset has no length", allowed="a Dataset with __len__, or an IterableDataset",
-            do="add __len__",
-        )  # fmt: skip
+            phrase("the Dataset has no length"),
+            allowed=phrase("a Dataset with __len__, or an IterableDataset"),
+            do=phrase("add __len__"),
+        )
     return (dataset[index] for index in range(len(dataset)))  # pyright: ignore[reportIndexIssue]
 
 

@@ -6,30 +6,40 @@ import os
 from typing import Any
 
 from trainwright.core.errors import DataError, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice
 from trainwright.data.batch import Encoder, Prepared
 from trainwright.data.knobs import DataKnobs
+from trainwright.data.told import Tell, unheard
 
 FINGERPRINT_BYTES = 1 << 20  # read from both ends of a file [assumed]
 
 
-def prepare(source: object, knobs: DataKnobs, *, seed: int, one_tensor: bool = False) -> Prepared:
+def prepare(
+    source: object,
+    knobs: DataKnobs,
+    *,
+    seed: int,
+    one_tensor: bool = False,
+    tell: Tell = unheard,
+) -> Prepared:
     """A source, understood, split and encoded. `one_tensor`: for a user's own module, categories
-    become 0/1 columns and arrays stay as they are.
+    become 0/1 columns and arrays stay as they are. `tell` hears how far reading is.
 
     Raises DataError for whatever cannot be learnt from.
     """
     if source is None or (isinstance(source, str) and not source):
         raise DataError(
-            "there is no source", allowed="a file, folder, URL, sklearn:… or synthetic:…, or X, y",
-            do="name one, e.g. data.source = 'customers.csv'",
-        )  # fmt: skip
+            phrase("there is no source"),
+            allowed=phrase("a file, folder, URL, sklearn:… or synthetic:…, or X, y"),
+            do=phrase("name one, e.g. data.source = 'customers.csv'"),
+        )
     if isinstance(source, os.PathLike):
         source = os.fspath(source)
     if not isinstance(source, str):
         from trainwright.data.live import prepare_live
 
-        return prepare_live(source, knobs, seed=seed, one_tensor=one_tensor)
+        return prepare_live(source, knobs, seed=seed, one_tensor=one_tensor, tell=tell)
     if source.startswith(("synthetic:", "sklearn:")):
         return _prepare_named(source, knobs, seed)
     if source.lower().endswith((".npz", ".npy")):
@@ -37,8 +47,8 @@ def prepare(source: object, knobs: DataKnobs, *, seed: int, one_tensor: bool = F
     if os.path.isdir(source) and not _is_folder_of_tables(source):
         from trainwright.data.media.prepare import prepare_media
 
-        return prepare_media(source, knobs, seed=seed)
-    return _prepare_table(source, knobs, seed, one_tensor)
+        return prepare_media(source, knobs, seed=seed, tell=tell)
+    return _prepare_table(source, knobs, seed, one_tensor, tell)
 
 
 def encoder_from_record(record: dict[str, Any]) -> Encoder:
@@ -61,9 +71,9 @@ def encoder_from_record(record: dict[str, Any]) -> Encoder:
             return from_media(record)
         case other:
             raise DataError(
-                f"a record of encoder kind {shown(other)} is not known",
+                phrase("a record of encoder kind {other} is not known", other=shown(other)),
                 allowed="table, array, image, audio, text",
-                do="open the run with the version of trainwright that wrote it",
+                do=phrase("open the run with the version of trainwright that wrote it"),
             )
 
 
@@ -111,9 +121,10 @@ def _prepare_stored(source: str, knobs: DataKnobs, seed: int) -> Prepared:
         return prepare_stored(found, knobs, seed=seed)
     if found.target is None:
         raise DataError(
-            f"{shown(source)} holds no targets", allowed="X and y, or x_train, y_train, …",
-            do="save them with np.savez(path, X=..., y=...)",
-        )  # fmt: skip
+            phrase("{source} holds no targets", source=shown(source)),
+            allowed=phrase("X and y, or x_train, y_train, …"),
+            do=phrase("save them with np.savez(path, X=..., y=...)"),
+        )
     origin = Origin(source=source, format=found.format, fingerprint=fingerprint(source))
     return prepare_matrix(
         found.arrays, found.target, knobs, seed=seed, origin=origin,
@@ -131,7 +142,9 @@ def _is_folder_of_tables(folder: str) -> bool:
     return not folders and any(is_table_name(entry.name) for entry in found)
 
 
-def _prepare_table(source: str, knobs: DataKnobs, seed: int, one_tensor: bool) -> Prepared:
+def _prepare_table(
+    source: str, knobs: DataKnobs, seed: int, one_tensor: bool, tell: Tell
+) -> Prepared:
     from trainwright.data.table.prepare import Origin, prepare_frame
     from trainwright.data.table.read import read_table
 
@@ -139,18 +152,25 @@ def _prepare_table(source: str, knobs: DataKnobs, seed: int, one_tensor: bool) -
     if table is None:
         if knobs.stream is False:
             raise DataError(
-                f"{shown(source)} takes over {knobs.memory_limit} bytes in memory",
-                allowed="tables within data.memory_limit, or streaming",
-                do="raise data.memory_limit, or set data.stream to auto",
+                phrase(
+                    "{source} takes over {bytes} bytes in memory",
+                    source=shown(source),
+                    bytes=knobs.memory_limit,
+                ),
+                allowed=phrase("tables within data.memory_limit, or streaming"),
+                do=phrase("raise data.memory_limit, or set data.stream to auto"),
             )
         from trainwright.data.table.stream import prepare_stream
 
         return prepare_stream(
-            source, knobs, seed=seed, one_tensor=one_tensor, fingerprint=fingerprint(source)
-        )
+            source, knobs, seed=seed, one_tensor=one_tensor, fingerprint=fingerprint(source),
+            tell=tell,
+        )  # fmt: skip
     notices: tuple[Notice, ...] = table.notices
     origin = Origin(
         source=source, format=table.format, fingerprint=fingerprint(source), notices=notices,
         folder=os.path.dirname(source),
     )  # fmt: skip
-    return prepare_frame(table.frame, knobs, seed=seed, one_tensor=one_tensor, origin=origin)
+    return prepare_frame(
+        table.frame, knobs, seed=seed, one_tensor=one_tensor, origin=origin, tell=tell
+    )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trainwright.core.errors import DataError, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice
 from trainwright.core.seeds import derive
 
@@ -74,9 +75,11 @@ def split_rows(
     train, valid, test = (np.flatnonzero(where == s) for s in (TRAIN, VALID, TEST))
     if not len(train):
         raise DataError(
-            "the split leaves no training rows",
-            allowed="at least one row in train",
-            do="check the split column, or lower data.valid_fraction and data.test_fraction",
+            phrase("the split leaves no training rows"),
+            allowed=phrase("at least one row in train"),
+            do=phrase(
+                "check the split column, or lower data.valid_fraction and data.test_fraction"
+            ),
         )
     return Rows(train, valid, test, tuple(notices))
 
@@ -312,9 +315,9 @@ def words_to_splits(given: Sequence[object]) -> np.ndarray:
     if unknown:
         listed = ", ".join(shown(word) for word in unknown[:3])
         raise DataError(
-            f"the split column says {listed}, which names no split",
-            allowed="train, valid (val, validation, dev) and test (eval), or 0, 1 and 2",
-            do="rename the values, or drop data.split to let the rows be split at random",
+            phrase("the split column says {listed}, which names no split", listed=listed),
+            allowed=phrase("train, valid (val, validation, dev) and test (eval), or 0, 1 and 2"),
+            do=phrase("rename the values, or drop data.split to let the rows be split at random"),
         )
     return np.array([meaning[word] for word in words], dtype=np.int8)
 

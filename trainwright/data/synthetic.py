@@ -9,6 +9,7 @@ import numpy as np
 from numpy.random import Generator
 
 from trainwright.core.errors import DataError, did_you_mean, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.seeds import derive
 from trainwright.data.knobs import DataKnobs
 
@@ -40,7 +41,7 @@ def load(source: str, knobs: DataKnobs, seed: int) -> Arrays:
     name = source.removeprefix("synthetic:").strip().lower().replace("-", "_")
     if name not in FAMILIES:
         raise DataError(
-            f"there is no synthetic source {shown(name)}",
+            phrase("there is no synthetic source {name}", name=shown(name)),
             allowed=", ".join(FAMILIES),
             do=did_you_mean(name, FAMILIES),
         )

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainwright.core.errors import ModelError, Problem, RecipeError
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice
 from trainwright.core.task import Pairing, Task, pairing
 from trainwright.loss import classes, numbers
@@ -42,8 +43,8 @@ def build_objective(
             problems.append(
                 Problem(
                     path="loss",
-                    what="class_weights and label_smoothing do not reach an own loss",
-                    do="put them into your loss, or name a built-in one",
+                    what=phrase("class_weights and label_smoothing do not reach an own loss"),
+                    do=phrase("put them into your loss, or name a built-in one"),
                 )
             )
         if problems:
@@ -73,9 +74,12 @@ def check_target(knobs: LossKnobs, target: Tensor) -> None:
             [
                 Problem(
                     path="loss.name",
-                    what=f"poisson counts events, and the least target is {float(target.min()):g}",
-                    allowed="targets >= 0",
-                    do="write loss.name = 'squared' or 'huber'",
+                    what=phrase(
+                        "poisson counts events, and the least target is {least:g}",
+                        least=float(target.min()),
+                    ),
+                    allowed=phrase("targets >= 0"),
+                    do=phrase("write loss.name = 'squared' or 'huber'"),
                 )
             ]
         )
@@ -95,10 +99,25 @@ def _fitting_head(row: Pairing, task: Task, num_outputs: int) -> tuple[Pairing, 
         return other, (Notice(code="loss_follows_outputs", values=values),)
     wanted = row.num_outputs(task)
     raise ModelError(
-        f"the model has {num_outputs} output{'s' if num_outputs != 1 else ''}, and {row.loss} on "
-        f"a {task.kind} target wants {wanted}",
-        allowed=f"outputs of shape [batch, {wanted}]",
-        do=f"give the last layer {wanted} output{'s' if wanted != 1 else ''}, or correct data.task",
+        phrase(
+            "the model has {num} output, and {loss} on a {task} target wants {wanted}",
+            num=num_outputs,
+            loss=row.loss,
+            task=task.kind,
+            wanted=wanted,
+        )
+        if num_outputs == 1
+        else phrase(
+            "the model has {num} outputs, and {loss} on a {task} target wants {wanted}",
+            num=num_outputs,
+            loss=row.loss,
+            task=task.kind,
+            wanted=wanted,
+        ),
+        allowed=phrase("outputs of shape [batch, {wanted}]", wanted=wanted),
+        do=phrase("give the last layer {wanted} output, or correct data.task", wanted=wanted)
+        if wanted == 1
+        else phrase("give the last layer {wanted} outputs, or correct data.task", wanted=wanted),
     )
 
 

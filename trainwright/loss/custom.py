@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainwright.core.errors import ModelError, Problem, RecipeError, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.task import Task
 from trainwright.loss import objective as links
 from trainwright.loss.objective import Objective
@@ -54,17 +55,26 @@ def own_objective(custom: Callable[..., Any], task: Task, num_outputs: int) -> O
             [
                 Problem(
                     path="loss",
-                    what=f"{_name(custom)} wants one class per example; this is a {task.kind} task",
-                    do="take BCEWithLogitsLoss for several labels, MSELoss for numbers",
+                    what=phrase(
+                        "{loss} wants one class per example; this is a {task} task",
+                        loss=_name(custom),
+                        task=task.kind,
+                    ),
+                    do=phrase("take BCEWithLogitsLoss for several labels, MSELoss for numbers"),
                 )
             ]
         )
     if wants == "indices" and num_outputs < len(task.classes):
         raise ModelError(
-            f"{_name(custom)} wants one output per class, and the model has {num_outputs} "
-            f"for {len(task.classes)} classes",
-            allowed=f"{len(task.classes)} outputs",
-            do="widen the last layer, or take BCEWithLogitsLoss for one logit",
+            phrase(
+                "{loss} wants one output per class, and the model has {num_outputs} for "
+                "{num_classes} classes",
+                loss=_name(custom),
+                num_outputs=num_outputs,
+                num_classes=len(task.classes),
+            ),
+            allowed=phrase("{num_classes} outputs", num_classes=len(task.classes)),
+            do=phrase("widen the last layer, or take BCEWithLogitsLoss for one logit"),
         )
     return Objective(
         mean=partial(_called, custom=custom, wants=wants, each=False),
@@ -115,14 +125,16 @@ def _instance(custom: type) -> Callable[..., Any]:
     try:
         return custom()
     except Exception as error:
-        raise _failure(custom, f"cannot be made without arguments: {error}") from error
+        raise _failure(
+            custom, phrase("cannot be made without arguments: {error}", error=error)
+        ) from error
 
 
 def _failure(custom: Any, why: str) -> ModelError:
     return ModelError(
-        f"the loss {_name(custom)} {shown(why)[1:-1]}",
-        allowed="loss(outputs, target) -> a scalar tensor, or one value per example",
-        do="call it once by hand on a batch of your model's outputs",
+        phrase("the loss {loss} {why}", loss=_name(custom), why=shown(why)[1:-1]),
+        allowed=phrase("loss(outputs, target) -> a scalar tensor, or one value per example"),
+        do=phrase("call it once by hand on a batch of your model's outputs"),
     )
 
 
@@ -136,14 +148,18 @@ def _called(
             pairs = zip(outputs.split(1), target.split(1), strict=True)
             return torch.stack([custom(z, y) for z, y in pairs])
     except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
-        shapes = f"outputs {tuple(outputs.shape)}, target {tuple(target.shape)} {target.dtype}"
-        raise _failure(custom, f"failed on {shapes}: {error}") from error
+        why = phrase(
+            "failed on outputs {outputs}, target {target} {dtype}: {error}",
+            outputs=tuple(outputs.shape), target=tuple(target.shape), dtype=target.dtype,
+            error=error,
+        )  # fmt: skip
+        raise _failure(custom, why) from error
     if not isinstance(result, Tensor):
-        raise _failure(custom, f"returned {type(result).__name__}, not a tensor")
+        raise _failure(custom, phrase("returned {type}, not a tensor", type=type(result).__name__))
     if result.dim() == 0:
         return result
     if result.shape[0] != outputs.shape[0]:
-        raise _failure(custom, f"returned the shape {tuple(result.shape)}")
+        raise _failure(custom, phrase("returned the shape {shape}", shape=tuple(result.shape)))
     return result.flatten(1).mean(dim=1) if each and result.dim() > 1 else (
         result if each else result.mean()
     )  # fmt: skip

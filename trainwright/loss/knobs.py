@@ -6,6 +6,7 @@ from pydantic import field_validator, model_validator
 
 from trainwright.core.errors import did_you_mean, shown
 from trainwright.core.knob import Knobs, Search, knob
+from trainwright.core.phrases import phrase
 
 LOSSES = (
     "auto", "cross_entropy", "binary_cross_entropy", "hinge", "squared", "absolute", "huber",
@@ -85,13 +86,24 @@ class LossKnobs(Knobs):
             return name
         if plain in _ZERO_ONE:
             raise ValueError(
-                f"{shown(name)} cannot be trained on: the 0-1 loss is piecewise constant, so its "
-                "gradient is zero almost everywhere; choose cross_entropy, or hinge (a convex "
-                "upper bound of it), and read accuracy as a metric"
+                phrase(
+                    "{name} cannot be trained on: the 0-1 loss is piecewise constant, so its "
+                    "gradient is zero almost everywhere; choose cross_entropy, or hinge (a "
+                    "convex upper bound of it), and read accuracy as a metric",
+                    name=shown(name),
+                )
             )
         if plain in _OTHER_NAMES:
-            raise ValueError(f"{shown(name)} is called '{_OTHER_NAMES[plain]}' here: write that")
-        raise ValueError(f"{shown(name)} is no loss: {did_you_mean(name, LOSSES)}")
+            raise ValueError(
+                phrase(
+                    "{name} is called '{known}' here: write that",
+                    name=shown(name),
+                    known=_OTHER_NAMES[plain],
+                )
+            )
+        raise ValueError(
+            phrase("{name} is no loss: {near}", name=shown(name), near=did_you_mean(name, LOSSES))
+        )
 
     @field_validator("class_weights")
     @classmethod
@@ -100,7 +112,11 @@ class LossKnobs(Knobs):
             bad = [name for name, weight in weights.items() if not weight > 0]
             if bad:
                 raise ValueError(
-                    f"class {shown(bad[0])} weighs {weights[bad[0]]:g}: weights must be above 0"
+                    phrase(
+                        "class {name} weighs {weight:g}: weights must be above 0",
+                        name=shown(bad[0]),
+                        weight=weights[bad[0]],
+                    )
                 )
         return weights
 
@@ -110,17 +126,28 @@ class LossKnobs(Knobs):
         for setting, owner in owners.items():
             if self.name in LOSSES and self.name != owner and self._is_set(setting):
                 raise ValueError(
-                    f"{setting} belongs to the {owner} loss, and name is '{self.name}': "
-                    f"drop {setting}, or write name = '{owner}'"
+                    phrase(
+                        "{setting} belongs to the {owner} loss, and name is '{loss}': drop "
+                        "{setting}, or write name = '{owner}'",
+                        setting=setting,
+                        owner=owner,
+                        loss=self.name,
+                    )
                 )
         if self.name in LOSSES[3:] and self._is_set("label_smoothing"):
             raise ValueError(
-                f"label_smoothing needs class probabilities, which '{self.name}' has not: "
-                "drop it, or choose cross_entropy"
+                phrase(
+                    "label_smoothing needs class probabilities, which '{loss}' has not: drop it, "
+                    "or choose cross_entropy",
+                    loss=self.name,
+                )
             )
         if self.name in LOSSES[4:] and self._is_set("class_weights"):
             raise ValueError(
-                f"class_weights needs classes, and '{self.name}' is a loss for numbers: drop it"
+                phrase(
+                    "class_weights needs classes, and '{loss}' is a loss for numbers: drop it",
+                    loss=self.name,
+                )
             )
         return self
 

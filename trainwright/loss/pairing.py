@@ -2,6 +2,7 @@
 `core.task`, without torch, so that a recipe can be checked before anything is loaded."""
 
 from trainwright.core.errors import Problem, RecipeError, did_you_mean, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.task import PAIRINGS, Pairing, Task, pairing
 from trainwright.loss.knobs import LossKnobs
 
@@ -34,10 +35,13 @@ def problems_with_task(knobs: LossKnobs, task: Task) -> list[Problem]:
         problems.append(
             Problem(
                 path="loss.name",
-                what=f"'{knobs.name}' does not fit a {task.kind} task",
+                what=phrase("'{loss}' does not fit a {task} task", loss=knobs.name, task=task.kind),
                 allowed=", ".join(["auto", *fitting]),
-                do=f"write loss.name = '{fitting[0]}', or correct data.task if it is not "
-                f"{task.kind}",
+                do=phrase(
+                    "write loss.name = '{fitting}', or correct data.task if it is not {task}",
+                    fitting=fitting[0],
+                    task=task.kind,
+                ),
             )
         )
     if not task.is_classification:
@@ -46,15 +50,15 @@ def problems_with_task(knobs: LossKnobs, task: Task) -> list[Problem]:
                 problems.append(
                     Problem(
                         path=f"loss.{setting}",
-                        what="the target is a number, it has no classes",
-                        do=f"drop loss.{setting}, or correct data.task",
+                        what=phrase("the target is a number, it has no classes"),
+                        do=phrase("drop loss.{setting}, or correct data.task", setting=setting),
                     )
                 )
     elif isinstance(knobs.class_weights, dict):
         problems += [
             Problem(
                 path="loss.class_weights",
-                what=f"there is no class {shown(name)}",
+                what=phrase("there is no class {name}", name=shown(name)),
                 allowed=", ".join(shown(c) for c in task.classes[:20]),
                 do=did_you_mean(name, task.classes),
             )
@@ -81,8 +85,8 @@ def class_weights(
             [
                 Problem(
                     path="loss.class_weights",
-                    what="balanced needs the number of training examples in each class",
-                    do="give a table of class name = weight",
+                    what=phrase("balanced needs the number of training examples in each class"),
+                    do=phrase("give a table of class name = weight"),
                 )
             ]
         )

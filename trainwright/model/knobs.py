@@ -6,6 +6,7 @@ from pydantic import field_validator, model_validator
 
 from trainwright.core.errors import did_you_mean, shown
 from trainwright.core.knob import Knobs, Search, knob
+from trainwright.core.phrases import phrase
 
 Activation = Literal[
     "relu", "leaky_relu", "gelu", "silu", "mish", "elu", "selu", "tanh", "sigmoid", "softplus",
@@ -216,28 +217,45 @@ class ModelKnobs(Knobs):
     def _is_a_model(cls, name: str) -> str:
         if name in MODELS or (":" in name and not name.startswith(":")):
             return name
-        raise ValueError(f"{shown(name)} is no model: {did_you_mean(name, MODELS)}")
+        raise ValueError(
+            phrase("{name} is no model: {near}", name=shown(name), near=did_you_mean(name, MODELS))
+        )
 
     @model_validator(mode="after")
     def _settings_agree(self) -> "ModelKnobs":
         if isinstance(self.activation, tuple):
             if not self.activation:
-                raise ValueError("activation is an empty list: write one name, or one per layer")
+                raise ValueError(
+                    phrase("activation is an empty list: write one name, or one per layer")
+                )
             if isinstance(self.depth, int) and len(self.activation) != self.depth:
                 raise ValueError(
-                    f"activation names {len(self.activation)} layers and depth is {self.depth}: "
-                    "give one activation for each hidden layer, or one name for all"
+                    phrase(
+                        "activation names {num} layers and depth is {depth}: give one activation "
+                        "for each hidden layer, or one name for all",
+                        num=len(self.activation),
+                        depth=self.depth,
+                    )
                 )
         if isinstance(self.kernel, int) and self.kernel % 2 == 0:
             raise ValueError(
-                f"kernel is {self.kernel}: an even kernel has no middle, "
-                f"write {self.kernel - 1} or {self.kernel + 1}"
+                phrase(
+                    "kernel is {kernel}: an even kernel has no middle, write {below} or {above}",
+                    kernel=self.kernel,
+                    below=self.kernel - 1,
+                    above=self.kernel + 1,
+                )
             )
         for setting, owner in (("init_sd", "normal"), ("init_value", "constant")):
             default = type(self).model_fields[setting].default
             if getattr(self, setting) != default and self.init != owner:
                 raise ValueError(
-                    f"{setting} belongs to init = '{owner}', and init is '{self.init}': "
-                    f"drop {setting}, or write init = '{owner}'"
+                    phrase(
+                        "{setting} belongs to init = '{owner}', and init is '{init}': drop "
+                        "{setting}, or write init = '{owner}'",
+                        setting=setting,
+                        owner=owner,
+                        init=self.init,
+                    )
                 )
         return self

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.core.errors import ModelError
+from trainwright.core.phrases import phrase
 from trainwright.model.knobs import Activation, ModelKnobs
 
 GROUPS = 8  # group norm: at most so many groups [assumed] for widths of 32 to 256
@@ -57,9 +58,17 @@ def activation_at(knobs: ModelKnobs, layer: int) -> Activation:
     if isinstance(listed, tuple):
         if len(listed) != knobs.depth:
             raise ModelError(
-                f"activation names {len(listed)} layers, and the model has {knobs.depth}",
-                allowed="one name for all, or one for each hidden layer",
-                do=f"set model.depth = {len(listed)}, or name {knobs.depth} activations",
+                phrase(
+                    "activation names {num} layers, and the model has {depth}",
+                    num=len(listed),
+                    depth=knobs.depth,
+                ),
+                allowed=phrase("one name for all, or one for each hidden layer"),
+                do=phrase(
+                    "set model.depth = {num}, or name {depth} activations",
+                    num=len(listed),
+                    depth=knobs.depth,
+                ),
             )
         return listed[layer]
     return cast(Activation, listed)
@@ -75,9 +84,13 @@ def build_norm(knobs: ModelKnobs, width: int, dimensions: int) -> nn.Module | No
     alone = knobs.norm == "instance" or (knobs.norm == "group" and gcd(width, GROUPS) == width)
     if dimensions == 0 and alone:
         raise ModelError(
-            f"{knobs.norm} norm of {width} single units subtracts each unit from itself",
-            allowed="none, batch, layer, rms, or group with a width above 8",
-            do="write model.norm = 'layer'",
+            phrase(
+                "{norm} norm of {width} single units subtracts each unit from itself",
+                norm=knobs.norm,
+                width=width,
+            ),
+            allowed=phrase("none, batch, layer, rms, or group with a width above 8"),
+            do=phrase("write model.norm = 'layer'"),
         )
     match knobs.norm:
         case "batch":

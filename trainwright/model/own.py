@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.core.errors import ModelError, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Signature
 from trainwright.core.seeds import derive
 
@@ -40,9 +41,9 @@ def adopt(
     name = _name(candidate)
     if not callable(candidate):
         raise ModelError(
-            f"the model is {_article(type(candidate).__name__)}",
-            allowed="a name, a torch.nn.Module, its class, or a function that returns one",
-            do="pass the module itself, e.g. model=MyNet()",
+            phrase("the model is {type}", type=_article(type(candidate).__name__)),
+            allowed=phrase("a name, a torch.nn.Module, its class, or a function that returns one"),
+            do=phrase("pass the module itself, e.g. model=MyNet()"),
         )
     sizes = _asked_sizes(candidate, name, signature, num_outputs)
     with torch.random.fork_rng(devices=[]):
@@ -52,15 +53,21 @@ def adopt(
         except Exception as error:
             given = ", ".join(f"{key}={value}" for key, value in sizes.items())
             raise ModelError(
-                f"{name}({given}) failed: {_said(error)}",
-                allowed="a class or function that makes the module when called so",
-                do="make the module yourself and pass the instance",
+                phrase(
+                    "{name}({given}) failed: {error}", name=name, given=given, error=_said(error)
+                ),
+                allowed=phrase("a class or function that makes the module when called so"),
+                do=phrase("make the module yourself and pass the instance"),
             ) from error
     if not isinstance(module, nn.Module):
         raise ModelError(
-            f"{name} returned {_article(type(module).__name__)}, not a module",
-            allowed="a function that returns a torch.nn.Module",
-            do="return the module, or pass it directly",
+            phrase(
+                "{name} returned {type}, not a module",
+                name=name,
+                type=_article(type(module).__name__),
+            ),
+            allowed=phrase("a function that returns a torch.nn.Module"),
+            do=phrase("return the module, or pass it directly"),
         )
     return _with_weights(module)
 
@@ -83,11 +90,17 @@ def first_output(outputs: Any) -> Tensor:
     else:
         found = next((getattr(outputs, key) for key in _KEYS if hasattr(outputs, key)), None)
     if not isinstance(found, Tensor):
-        holds = f" with {shown(', '.join(map(str, outputs)))}" if isinstance(outputs, dict) else ""
+        holds = ""
+        if isinstance(outputs, dict):
+            holds = phrase(" with {keys}", keys=shown(", ".join(map(str, outputs))))
         raise ModelError(
-            f"the model's forward returned {_article(type(outputs).__name__)}{holds}",
-            allowed="a tensor, a tuple that starts with it, or a dict with it as 'logits'",
-            do="return the tensor of predictions",
+            phrase(
+                "the model's forward returned {type}{holds}",
+                type=_article(type(outputs).__name__),
+                holds=holds,
+            ),
+            allowed=phrase("a tensor, a tuple that starts with it, or a dict with it as 'logits'"),
+            do=phrase("return the tensor of predictions"),
         )
     return found
 
@@ -115,9 +128,15 @@ def try_forward(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[int, ...
     except Exception as error:
         shapes = ", ".join(f"{list(x.shape)} {str(x.dtype)[6:]}" for x in inputs)
         raise ModelError(
-            f"{_name(module)} failed on {_count(inputs)} of shape {shapes}: {_said(error)}",
-            allowed=f"a forward that takes {shapes} (batch first)",
-            do="fit the first layer to the data, or reshape at the start of forward",
+            phrase(
+                "{model} failed on {inputs} of shape {shapes}: {error}",
+                model=_name(module),
+                inputs=_count(inputs),
+                shapes=shapes,
+                error=_said(error),
+            ),
+            allowed=phrase("a forward that takes {shapes} (batch first)", shapes=shapes),
+            do=phrase("fit the first layer to the data, or reshape at the start of forward"),
         ) from error
     finally:
         for part, training in modes:
@@ -133,15 +152,22 @@ def _checked_shape(outputs: Tensor, batch: int) -> tuple[int, ...]:
     shape = tuple(outputs.shape)
     if outputs.dim() not in (1, 2) or shape[0] != batch or 0 in shape:
         raise ModelError(
-            f"the model turned {batch} examples into an output of shape {list(shape)}",
-            allowed="[batch] or [batch, outputs], one row for each example",
-            do="flatten or average the other dimensions at the end of forward",
+            phrase(
+                "the model turned {batch} examples into an output of shape {shape}",
+                batch=batch,
+                shape=list(shape),
+            ),
+            allowed=phrase("[batch] or [batch, outputs], one row for each example"),
+            do=phrase("flatten or average the other dimensions at the end of forward"),
         )
     if not outputs.is_floating_point():
         raise ModelError(
-            f"the model's outputs are {str(outputs.dtype)[6:]}, which has no gradient",
-            allowed="floating-point outputs, e.g. logits",
-            do="return scores before argmax or rounding",
+            phrase(
+                "the model's outputs are {dtype}, which has no gradient",
+                dtype=str(outputs.dtype)[6:],
+            ),
+            allowed=phrase("floating-point outputs, e.g. logits"),
+            do=phrase("return scores before argmax or rounding"),
         )
     return shape
 
@@ -164,10 +190,20 @@ def _asked_sizes(
             sizes[parameter.name] = size
         elif parameter.default is inspect.Parameter.empty:
             raise ModelError(
-                f"{name} needs {shown(parameter.name)}, and what that should be is not known",
-                allowed="no parameters, or ones named in_features, in_channels, vocab_size, "
-                "num_classes or num_outputs",
-                do=f"pass an instance, or lambda: {name}({parameter.name}=…)",
+                phrase(
+                    "{name} needs {parameter}, and what that should be is not known",
+                    name=name,
+                    parameter=shown(parameter.name),
+                ),
+                allowed=phrase(
+                    "no parameters, or ones named in_features, in_channels, vocab_size, "
+                    "num_classes or num_outputs"
+                ),
+                do=phrase(
+                    "pass an instance, or lambda: {name}({parameter}=…)",
+                    name=name,
+                    parameter=parameter.name,
+                ),
             )
     return sizes
 
@@ -187,9 +223,9 @@ def _size(parameter: str, signature: Signature, num_outputs: int) -> int | None:
 def _with_weights(module: nn.Module) -> nn.Module:
     if not any(p.requires_grad for p in module.parameters()):
         raise ModelError(
-            f"{_name(module)} has no weights that can be trained",
-            allowed="a module with at least one parameter that requires a gradient",
-            do="register layers as attributes or in nn.ModuleList, not in a plain list",
+            phrase("{model} has no weights that can be trained", model=_name(module)),
+            allowed=phrase("a module with at least one parameter that requires a gradient"),
+            do=phrase("register layers as attributes or in nn.ModuleList, not in a plain list"),
         )
     return module
 
@@ -199,11 +235,16 @@ def _name(value: Any) -> str:
 
 
 def _article(noun: str) -> str:
-    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {shown(noun)[1:-1]}"
+    plain = shown(noun)[1:-1]
+    if noun[:1].lower() in "aeiou":
+        return phrase("an {noun}", noun=plain)
+    return phrase("a {noun}", noun=plain)
 
 
 def _count(inputs: tuple[Tensor, ...]) -> str:
-    return "an input" if len(inputs) == 1 else f"{len(inputs)} inputs"
+    if len(inputs) == 1:
+        return phrase("an input")
+    return phrase("{num} inputs", num=len(inputs))
 
 
 def _said(error: Exception) -> str:

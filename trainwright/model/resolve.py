@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from trainwright.core.errors import ModelError, did_you_mean, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice, Signature
 from trainwright.model.knobs import MODELS, ModelKnobs
 
@@ -43,8 +44,8 @@ def chosen_name(knobs: ModelKnobs, signature: Signature) -> str:
         name = _BY_KIND.get(signature.kind, by_dimensions)
     if name not in _FITTING:
         raise ModelError(
-            f"{shown(name)} is no built-in model",
-            allowed=", ".join(MODELS) + ", or your own code as pkg.mod:Net",
+            phrase("{name} is no built-in model", name=shown(name)),
+            allowed=phrase("{models}, or your own code as pkg.mod:Net", models=", ".join(MODELS)),
             do=did_you_mean(name, MODELS),
         )
     fits = signature.kind in _FITTING[name]
@@ -55,9 +56,14 @@ def chosen_name(knobs: ModelKnobs, signature: Signature) -> str:
         if signature.kind == "any" and "convnet" in fitting:
             fitting.remove("convnet")
         raise ModelError(
-            f"{name} does not read {signature.kind} examples of shape {signature.shape}",
+            phrase(
+                "{name} does not read {kind} examples of shape {shape}",
+                name=name,
+                kind=signature.kind,
+                shape=signature.shape,
+            ),
             allowed=", ".join(["auto", *fitting]),
-            do=f"write model.name = '{fitting[-1]}'",
+            do=phrase("write model.name = '{fitting}'", fitting=fitting[-1]),
         )
     return name
 

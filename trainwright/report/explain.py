@@ -105,8 +105,10 @@ def column_names() -> Sequence[str]:
 
 
 def _of_knob(info: KnobInfo) -> Explanation:
+    info = info.spoken()
     sources = [found.strip() for found in _SOURCE.findall(info.why)]
-    why = re.sub(r"\s+", " ", _SOURCE.sub("", info.why)).strip(" ;,")
+    why = re.sub(r"\s+", " ", _SOURCE.sub("", info.why)).strip(" ;,；，")
+    why = re.sub(r" (?=[;,；，])", "", why)  # where a source stood before it
     search = ""
     if info.search is not None:
         bounds = (info.search.low, info.search.high)

@@ -17,6 +17,7 @@ from trainwright.run.messages import (
     Compared,
     Finished,
     Listener,
+    Loaded,
     Looked,
     Message,
     Progressed,
@@ -56,6 +57,8 @@ def _listener(progress: Progress, introduce: Callable[[Understood], None]) -> Li
 
     def listen(message: Message) -> None:
         match message:
+            case Loaded():
+                progress.reading(message.stage, message.done, message.total, over=message.over)
             case Understood():
                 task[:] = [message.understanding.task.kind]
                 introduce(message)

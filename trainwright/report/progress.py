@@ -1,4 +1,4 @@
-"""How does training tell of itself while it runs? One `Progress`, throttled, on one of four
+"""How does a run tell of itself while it goes on? One `Progress`, throttled, on one of four
 surfaces: a bar on a terminal, plain lines, JSON lines, or nothing."""
 
 import atexit
@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any, Protocol, SupportsFloat, TextIO
 
@@ -38,14 +38,27 @@ class Moment:
     share: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Where reading the data is: so many files or rows of a stage; `total` None while not known."""
+
+    stage: str
+    done: int
+    total: int | None = None
+
+    @property
+    def share(self) -> float | None:
+        return self.done / self.total if self.total else None
+
+
 Emit = Callable[[dict[str, Any]], None]
 
 
 class Surface(Protocol):
     """Where progress is shown."""
 
-    def draw(self, moment: Moment) -> None:
-        """Shows where training is."""
+    def draw(self, moment: Moment | Reading) -> None:
+        """Shows where training is, or where reading the data is before it."""
         ...
 
     def tell(self, event: str, sentence: str, values: Mapping[str, Any]) -> None:
@@ -108,6 +121,17 @@ class Progress:
             return
         self._next, self._undrawn = now + self._between, None
         self._surface.draw(moment())
+
+    def reading(self, stage: str, done: int, total: int | None, *, over: bool) -> None:
+        """So much of the data is read; drawn when due, and when the stage is over, after which
+        training is drawn at once."""
+        now = self._clock()
+        if over or now >= self._next:
+            self._surface.draw(Reading(stage=stage, done=done, total=total))
+            self._next = now + self._between
+        if over:
+            self._surface.close()
+            self._next = -math.inf
 
     def evaluated(self, step: int, split: str, metrics: Mapping[str, float]) -> None:
         """A split was measured: always said. The first metric beside the loss goes to the bar."""
@@ -194,7 +218,7 @@ class BarSurface:
         self._task = self._bar.add_task("", total=None, words="", part="")
         self._started = False
 
-    def draw(self, moment: Moment) -> None:
+    def draw(self, moment: Moment | Reading) -> None:
         if not self._started:
             self._bar.start()
             self._started = True
@@ -226,7 +250,7 @@ class LineSurface:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def draw(self, moment: Moment) -> None:
+    def draw(self, moment: Moment | Reading) -> None:
         self._print(line(moment))
 
     def tell(self, event: str, sentence: str, values: Mapping[str, Any]) -> None:
@@ -246,7 +270,10 @@ class JsonSurface:
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
 
-    def draw(self, moment: Moment) -> None:
+    def draw(self, moment: Moment | Reading) -> None:
+        if isinstance(moment, Reading):
+            self._emit({"event": "reading", **asdict(moment)})
+            return
         values = {
             "step": moment.step,
             "total": moment.total,
@@ -268,7 +295,7 @@ class JsonSurface:
 class SilentSurface:
     """Says nothing."""
 
-    def draw(self, moment: Moment) -> None:
+    def draw(self, moment: Moment | Reading) -> None:
         pass
 
     def tell(self, event: str, sentence: str, values: Mapping[str, Any]) -> None:
@@ -278,8 +305,12 @@ class SilentSurface:
         pass
 
 
-def line(moment: Moment) -> str:
-    """`step 1,200/3,000  loss 0.3121  accuracy 0.912  12,000 examples/s  0:21 left`."""
+def line(moment: Moment | Reading) -> str:
+    """`step 1,200/3,000  loss 0.3121  accuracy 0.912  12,000 examples/s  0:21 left`, or
+    `reading files  1,200/3,000`."""
+    total = say("report.live.of_total", total=show.count(moment.total)) if moment.total else ""
+    if isinstance(moment, Reading):
+        return say(f"report.reading.{moment.stage}", done=show.count(moment.done), total=total)
     metric = ""
     if moment.metric is not None:
         name, value = moment.metric
@@ -289,7 +320,6 @@ def line(moment: Moment) -> str:
         speed = say("report.live.speed", speed=show.count(moment.examples_per_second))
     if moment.seconds_left is not None:
         left = say("report.live.left", left=show.clock(moment.seconds_left))
-    total = say("report.live.of_total", total=show.count(moment.total)) if moment.total else ""
     return say(
         "report.live.line", step=show.count(moment.step), total=total,
         loss=show.number(moment.loss), metric=metric, speed=speed, left=left,

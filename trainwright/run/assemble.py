@@ -17,11 +17,13 @@ from trainwright.algorithm.sampler import build_order
 from trainwright.algorithm.schedule import build_plateau
 from trainwright.algorithm.update import Update
 from trainwright.core.errors import Problem, RecipeError
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice, Signature
 from trainwright.core.task import METRICS
 from trainwright.data.batch import Batch, Order, Prepared
 from trainwright.data.knobs import DataKnobs
 from trainwright.data.prepare import prepare
+from trainwright.data.told import Tell, unheard
 from trainwright.evaluate.metrics import primary_metric
 from trainwright.loss.build import (
     build_objective,
@@ -71,16 +73,21 @@ class Assembly:
 
 
 def assemble(
-    recipe: Recipe, *, allow_code: bool = False, prepared: Prepared | None = None
+    recipe: Recipe,
+    *,
+    allow_code: bool = False,
+    prepared: Prepared | None = None,
+    tell: Tell = unheard,
 ) -> Assembly:
-    """Builds everything of a run; the caller has set the global random state.
+    """Builds everything of a run; the caller has set the global random state. `tell` hears how far
+    reading the data is.
 
     Raises RecipeError, DataError or ModelError with everything a user must mend.
     """
     own = own_model(recipe, allow_code=allow_code)
     own_loss = loss_code(recipe, allow_code=allow_code)
     if prepared is None:
-        prepared = prepare_data(recipe, one_tensor=own is not None)
+        prepared = prepare_data(recipe, one_tensor=own is not None, tell=tell)
     device = choose_device(recipe.algorithm)
     understanding = prepared.understanding
     module, num_outputs = build_model(recipe, prepared, own, own_loss)
@@ -147,7 +154,7 @@ def _idle_knobs(recipe: Recipe, own: Any | None, signature: Signature) -> tuple[
     return () if own is not None else without_effect(recipe.model, signature)
 
 
-def prepare_data(recipe: Recipe, *, one_tensor: bool) -> Prepared:
+def prepare_data(recipe: Recipe, *, one_tensor: bool, tell: Tell = unheard) -> Prepared:
     """The recipe's data, live or named; targets stay raw where the loss needs counts."""
     source: Any = recipe.data.source
     if recipe.live.source is not None:
@@ -157,7 +164,7 @@ def prepare_data(recipe: Recipe, *, one_tensor: bool) -> Prepared:
     knobs: DataKnobs = recipe.data
     if needs_raw_target(recipe.loss):
         knobs = knobs.model_copy(update={"standardise_target": False})
-    return prepare(source, knobs, seed=recipe.seed, one_tensor=one_tensor)
+    return prepare(source, knobs, seed=recipe.seed, one_tensor=one_tensor, tell=tell)
 
 
 def own_model(recipe: Recipe, *, allow_code: bool) -> nn.Module | Callable[..., Any] | None:
@@ -197,9 +204,11 @@ def choose_device(knobs: AlgorithmKnobs) -> torch.device:
     if knobs.device == "cuda" and not there:
         problem = Problem(
             path="algorithm.device",
-            what="'cuda' is not possible: torch finds no such device here",
+            what=phrase("'cuda' is not possible: torch finds no such device here"),
             allowed="auto, cpu",
-            do="leave algorithm.device at auto, or install a torch with CUDA on a machine with it",
+            do=phrase(
+                "leave algorithm.device at auto, or install a torch with CUDA on a machine with it"
+            ),
         )
         raise RecipeError([problem])
     return torch.device("cuda" if there and knobs.device != "cpu" else "cpu")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainwright.core.errors import ModelError, did_you_mean, shown
+from trainwright.core.phrases import phrase
 
 
 def names_code(name: str) -> bool:
@@ -21,9 +22,9 @@ def load_code(name: str, *, allowed: bool) -> Any:
     """
     if not allowed:
         raise ModelError(
-            f"the recipe names code, {shown(name)}, and code was not allowed",
-            allowed="a built-in name, or any code with --allow-code",
-            do="read that code, then add --allow-code (in Python: pass the class itself)",
+            phrase("the recipe names code, {name}, and code was not allowed", name=shown(name)),
+            allowed=phrase("a built-in name, or any code with --allow-code"),
+            do=phrase("read that code, then add --allow-code (in Python: pass the class itself)"),
         )
     module_name, _, attribute = name.partition(":")
     here = str(Path.cwd())
@@ -33,16 +34,25 @@ def load_code(name: str, *, allowed: bool) -> Any:
         module = importlib.import_module(module_name)
     except Exception as error:
         raise ModelError(
-            f"{shown(module_name)} cannot be imported: {type(error).__name__}: {str(error)[:200]}",
-            allowed="a module that Python finds from the current folder",
-            do="check the name, or run from the folder that holds it",
+            phrase(
+                "{module_name} cannot be imported: {type}: {error}",
+                module_name=shown(module_name),
+                type=type(error).__name__,
+                error=str(error)[:200],
+            ),
+            allowed=phrase("a module that Python finds from the current folder"),
+            do=phrase("check the name, or run from the folder that holds it"),
         ) from error
     found = getattr(module, attribute, None)
     if not callable(found):
         names = [n for n in vars(module) if not n.startswith("_")]
         raise ModelError(
-            f"{shown(module_name)} has no class or function {shown(attribute)}",
-            allowed="a class or a function that returns a module",
-            do=did_you_mean(attribute, names or ["(the module is empty)"]),
+            phrase(
+                "{module_name} has no class or function {attribute}",
+                module_name=shown(module_name),
+                attribute=shown(attribute),
+            ),
+            allowed=phrase("a class or a function that returns a module"),
+            do=did_you_mean(attribute, names or [phrase("(the module is empty)")]),
         )
     return found

@@ -14,6 +14,7 @@ import torch
 
 from trainwright import recipe as recipes
 from trainwright.core.errors import RunFailed, StoreError, TrainwrightError
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice, RunRecord, RunState
 from trainwright.core.seeds import derive
 from trainwright.recipe import Live, Recipe
@@ -21,11 +22,13 @@ from trainwright.run.assemble import Assembly, assemble
 from trainwright.run.interrupt import Interruption
 from trainwright.run.judge import judge_run, look
 from trainwright.run.messages import (
+    TELL_SECONDS,
     Finished,
     Listener,
     Looked,
     Progressed,
     Said,
+    Teller,
     Understood,
 )  # fmt: skip
 from trainwright.run.use import use_record
@@ -35,7 +38,6 @@ from trainwright.train.events import Ended, Evaluated, NonFinite, Stepped
 from trainwright.train.loop import train
 
 FLUSH_SECONDS = 1.0  # history goes to the store this often: a reader sees a run live
-TELL_SECONDS = 0.1  # a progress bar needs no more
 LEASE_SECONDS = 300.0  # judging and baselines write nothing for a while; a writer that died on
 # this machine is taken over at once all the same
 RENEW_SECONDS = 10.0
@@ -93,8 +95,8 @@ class Execution:
     # --- parts of a run, in order ---------------------------------------------------------------
 
     def _assemble(self, *, resume: bool) -> None:
-        with self._timed("data"):
-            self.assembly = assemble(self.recipe, allow_code=self.allow_code)
+        with self._timed("data"), Teller(self.listener) as tell:
+            self.assembly = assemble(self.recipe, allow_code=self.allow_code, tell=tell)
         prepared = self.assembly.prepared
         if resume:
             self._same_data(prepared.understanding.fingerprint)
@@ -272,9 +274,9 @@ class Execution:
         before = self.record.understanding
         if before is not None and before.fingerprint != fingerprint:
             raise TrainwrightError(
-                "the data has changed since this run began",
-                allowed="the same bytes as before: a resumed run continues exactly",
-                do="put the old data back, or begin a new run with `trainwright fit`",
+                phrase("the data has changed since this run began"),
+                allowed=phrase("the same bytes as before: a resumed run continues exactly"),
+                do=phrase("put the old data back, or begin a new run with `trainwright fit`"),
             )
 
     def _rescue(self, error: BaseException) -> None:
@@ -290,11 +292,11 @@ class Execution:
 
     def _unwritable(self, error: StoreError) -> RunFailed:
         return RunFailed(
-            f"run {self.record.id} stopped: {error.what}",
+            phrase("run {run} stopped: {what}", run=self.record.id, what=error.what),
             allowed=error.allowed,
-            do=f"{error.do or 'mend the store'}; then `trainwright resume {self.record.id}` goes "
-            "on from the last checkpoint",
-        )
+            do=phrase("{do}; then `trainwright resume {run}` goes on from the last checkpoint",
+                      do=error.do or phrase("mend the store"), run=self.record.id),
+        )  # fmt: skip
 
     def _close(self) -> None:
         if self.assembly is not None:
@@ -379,19 +381,19 @@ def go_on(
     """
     if record.state == "finished":
         raise TrainwrightError(
-            f"run {record.id} is finished: there is nothing to resume",
-            allowed="a run that is running, interrupted or failed",
-            do=f"`trainwright show {record.id}` shows its result; `trainwright fit` begins another",
-        )
+            phrase("run {run} is finished: there is nothing to resume", run=record.id),
+            allowed=phrase("a run that is running, interrupted or failed"),
+            do=phrase("`trainwright show {run}` shows its result; `trainwright fit` begins another",
+                      run=record.id),
+        )  # fmt: skip
     missing = sorted(set(record.recipe.get("live", ())) - set(live.names))
     if missing:
         raise TrainwrightError(
-            f"run {record.id} was given live objects for {', '.join(missing)}",
-            allowed="the same objects again, from Python",
+            phrase("run {run} was given live objects for {names}",
+                   run=record.id, names=", ".join(missing)),
+            allowed=phrase("the same objects again, from Python"),
             do=f"tw.resume({record.id!r}, store=..., source=X, y=y, model=YourNet)",
-        )
+        )  # fmt: skip
     recipe = recipes.from_plain(record.recipe).model_copy(update={"live": live})
-    record = replace(record, stopped=None)
-    return Execution(
-        store=store, record=record, recipe=recipe, listener=listener, allow_code=allow_code
-    )
+    return Execution(store=store, record=replace(record, stopped=None), recipe=recipe,
+                     listener=listener, allow_code=allow_code)  # fmt: skip

@@ -3,8 +3,24 @@ nobody."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from time import perf_counter
 
 from trainwright.core.records import Baseline, Notice, RunRecord, Understanding
+from trainwright.data.told import Stage
+
+SOON_SECONDS = 0.5  # reading that takes less is not told [assumed]
+TELL_SECONDS = 0.1  # a progress bar needs no more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """The data is being read: so many files or rows of one stage, `total` None while not known.
+    `over`: no more of this stage comes, as it is done or has failed."""
+
+    stage: Stage
+    done: int
+    total: int | None
+    over: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +73,44 @@ class Finished:
     record: RunRecord
 
 
-Message = Understood | Progressed | Looked | Said | Compared | Finished
+Message = Loaded | Understood | Progressed | Looked | Said | Compared | Finished
 Listener = Callable[[Message], None]
 
 
 def nobody(message: Message) -> None:
     """The listener of a quiet run."""
+
+
+class Teller:
+    """A `Tell` that may be called for each file: the listener hears of a stage once it has taken
+    SOON_SECONDS, from then on every TELL_SECONDS, and of its end. Leaving the context ends it."""
+
+    def __init__(self, listener: Listener, clock: Callable[[], float] = perf_counter) -> None:
+        self._listener, self._clock = listener, clock
+        self._now: tuple[Stage, int, int | None] | None = None
+        self._due, self._heard = 0.0, False
+
+    def __call__(self, stage: Stage, done: int, total: int | None) -> None:
+        now = self._clock()
+        if self._now is None or self._now[0] != stage:
+            self.close()
+            self._due = now + SOON_SECONDS
+        self._now = (stage, done, total)
+        if done == total:
+            self.close()
+        elif now >= self._due:
+            self._due, self._heard = now + TELL_SECONDS, True
+            self._listener(Loaded(stage=stage, done=done, total=total, over=False))
+
+    def close(self) -> None:
+        """The end of a stage that was heard of is told."""
+        if self._heard and self._now is not None:
+            stage, done, total = self._now
+            self._listener(Loaded(stage=stage, done=done, total=total, over=True))
+        self._now, self._heard = None, False
+
+    def __enter__(self) -> "Teller":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -11,6 +11,7 @@ from torch import nn
 
 from trainwright import recipe as recipes
 from trainwright.core.errors import ModelError, RunFailed
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Metric, Notice, RunRecord, Signature, from_plain, to_plain
 from trainwright.core.task import Task
 from trainwright.data.batch import Encoder, Examples
@@ -98,16 +99,17 @@ def load_predictor(
     loaded = Checkpoints(store=store, run_id=record.id).load_weights("final")
     if loaded is None:
         raise RunFailed(
-            f"run {record.id} is {record.state}: it has no result yet", allowed="a finished run",
-            do=f"`trainwright resume {record.id}` finishes it",
-        )  # fmt: skip
+            phrase("run {run} is {state}: it has no result yet", run=record.id, state=record.state),
+            allowed=phrase("a finished run"),
+            do=phrase("`trainwright resume {run}` finishes it", run=record.id),
+        )
     weights, use = loaded
     recipe = recipes.from_plain(record.recipe)
     own = model if model is not None else own_model(recipe, allow_code=allow_code)
     if own is None and not record.portable and "model.name" in record.recipe.get("live", ()):
         raise ModelError(
-            f"run {record.id} trained a live model, which a store cannot hold",
-            allowed="its class, a function that makes it, or an instance",
+            phrase("run {run} trained a live model, which a store cannot hold", run=record.id),
+            allowed=phrase("its class, a function that makes it, or an instance"),
             do=f"tw.load({record.id!r}, model=YourNet)",
         )
     encoder = encoder_from_record(use["encoder"])
@@ -122,9 +124,10 @@ def load_predictor(
         module.load_state_dict(weights)
     except RuntimeError as error:
         raise ModelError(
-            "the weights do not fit the model", allowed="the model that was trained",
-            do=f"check the class that you gave; torch says: {str(error)[:200]}",
-        ) from None  # fmt: skip
+            phrase("the weights do not fit the model"),
+            allowed=phrase("the model that was trained"),
+            do=phrase("check the class that you gave; torch says: {error}", error=str(error)[:200]),
+        ) from None
     module.eval()
     objective = build_objective(
         recipe.loss, encoder.task, class_counts=use["class_counts"] or None, num_outputs=outputs

@@ -12,7 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from trainwright.core.errors import StoreError, shown
+from trainwright.core.errors import StoreError, shown, system_reason
+from trainwright.core.phrases import phrase
 from trainwright.store.contract import StoredArtefact
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -99,9 +100,13 @@ class FolderArtefacts:
             self._path(digest).unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(
-                f"artefact {digest[:12]} in {shown(str(self.folder))} could not be removed",
-                allowed="a folder that may be written",
-                do="change the folder's permissions",
+                phrase(
+                    "artefact {digest} in {folder} could not be removed",
+                    digest=digest[:12],
+                    folder=shown(str(self.folder)),
+                ),
+                allowed=phrase("a folder that may be written"),
+                do=phrase("change the folder's permissions"),
             ) from error
 
     def sizes(self) -> dict[str, int]:
@@ -252,9 +257,15 @@ class UrlArtefacts:
                 system, root = url_to_fs(self.url)
             except Exception as error:  # unknown scheme, missing package, refused login: any type
                 raise StoreError(
-                    f"the folder of artefacts {self.place} cannot be opened: {shown(str(error))}",
-                    allowed="a folder, or a URL that fsspec knows and has its package for",
-                    do="check the URL; s3:// needs `pip install s3fs`, gs:// `pip install gcsfs`",
+                    phrase(
+                        "the folder of artefacts {place} cannot be opened: {error}",
+                        place=self.place,
+                        error=shown(str(error)),
+                    ),
+                    allowed=phrase("a folder, or a URL that fsspec knows and has its package for"),
+                    do=phrase(
+                        "check the URL; s3:// needs `pip install s3fs`, gs:// `pip install gcsfs`"
+                    ),
                 ) from error
             self._opened = (system, str(root))
         return self._opened
@@ -307,7 +318,8 @@ def _fit(digest: str) -> str:
     """A digest is part of a path: nothing but a digest may become one."""
     if not _DIGEST.fullmatch(digest):
         raise StoreError(
-            f"{shown(digest)} does not name an artefact", allowed="64 digits of a sha256 in hex"
+            phrase("{digest} does not name an artefact", digest=shown(digest)),
+            allowed=phrase("64 digits of a sha256 in hex"),
         )
     return digest
 
@@ -316,26 +328,36 @@ def _checked(digest: str, data: bytes, place: str) -> bytes:
     if digest_of(data) == digest:
         return data
     raise StoreError(
-        f"artefact {digest[:12]} in {place} is damaged: its bytes no longer match its name",
-        do="use an earlier checkpoint, or put back a copy of the file",
+        phrase(
+            "artefact {digest} in {place} is damaged: its bytes no longer match its name",
+            digest=digest[:12],
+            place=place,
+        ),
+        do=phrase("use an earlier checkpoint, or put back a copy of the file"),
     )
 
 
 def _missing(digest: str, place: str) -> StoreError:
     return StoreError(
-        f"artefact {digest[:12]} is missing from {place}",
-        do="use an earlier checkpoint, or put back a copy of the file",
+        phrase("artefact {digest} is missing from {place}", digest=digest[:12], place=place),
+        do=phrase("use an earlier checkpoint, or put back a copy of the file"),
     )
 
 
 def _not_read(digest: str, place: str, error: Exception) -> StoreError:
     if isinstance(error, StoreError):
         return error
+    reason = shown(system_reason(error))
     return StoreError(
-        f"artefact {digest[:12]} in {place} cannot be reached: {shown(_reason(error))}".replace(
-            "artefact  in", "artefacts in"
-        ),
-        do="check that the folder may be read and the service answers",
+        phrase(
+            "artefact {digest} in {place} cannot be reached: {reason}",
+            digest=digest[:12],
+            place=place,
+            reason=reason,
+        )
+        if digest
+        else phrase("artefacts in {place} cannot be reached: {reason}", place=place, reason=reason),
+        do=phrase("check that the folder may be read and the service answers"),
     )
 
 
@@ -345,16 +367,21 @@ def _not_written(error: Exception, num_bytes: int, place: object) -> StoreError:
         return error
     if getattr(error, "errno", None) in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return StoreError(
-            f"the disk is full: {num_bytes} bytes could not be written to {where}",
-            allowed="free space for at least one checkpoint",
-            do="make space, or remove old checkpoints; then `trainwright resume` the run",
+            phrase(
+                "the disk is full: {bytes} bytes could not be written to {where}",
+                bytes=num_bytes,
+                where=where,
+            ),
+            allowed=phrase("free space for at least one checkpoint"),
+            do=phrase("make space, or remove old checkpoints; then `trainwright resume` the run"),
         )
     return StoreError(
-        f"{num_bytes} bytes could not be written to {where}: {shown(_reason(error))}",
-        allowed="a folder that may be written",
-        do="change its permissions, or name another store with --store",
+        phrase(
+            "{bytes} bytes could not be written to {where}: {reason}",
+            bytes=num_bytes,
+            where=where,
+            reason=shown(system_reason(error)),
+        ),
+        allowed=phrase("a folder that may be written"),
+        do=phrase("change its permissions, or name another store with --store"),
     )
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

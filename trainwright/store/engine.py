@@ -11,6 +11,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from trainwright.core.errors import StoreError, shown
+from trainwright.core.phrases import phrase
 
 BUSY_SECONDS = 5.0  # another writer's transaction takes milliseconds; this is a hang [assumed]
 CONNECT_SECONDS = 10  # a server that does not answer by then is down [assumed]
@@ -98,49 +99,54 @@ def _explain_sqlite(error: sqlite3.Error, place: str) -> StoreError:
     match _code(error):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StoreError(
-                f"{place} is locked by another process",
-                allowed=f"a lock is waited for up to {BUSY_SECONDS:g} s",
-                do="end the process that keeps it open (a database browser?), then repeat",
+                phrase("{place} is locked by another process", place=place),
+                allowed=phrase("a lock is waited for up to {seconds:g} s", seconds=BUSY_SECONDS),
+                do=phrase("end the process that keeps it open (a database browser?), then repeat"),
             )
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
             return StoreError(
-                f"{place} may not be written",
-                allowed="a file that may be written, in a folder that may be written",
-                do="change its permissions, or name another store with --store",
+                phrase("{place} may not be written", place=place),
+                allowed=phrase("a file that may be written, in a folder that may be written"),
+                do=phrase("change its permissions, or name another store with --store"),
             )
         case sqlite3.SQLITE_CANTOPEN:
             return StoreError(
-                f"{place} cannot be opened or created",
-                allowed="a file that may be written, in a folder that may be written",
-                do="check the path and its permissions, or name another store with --store",
+                phrase("{place} cannot be opened or created", place=place),
+                allowed=phrase("a file that may be written, in a folder that may be written"),
+                do=phrase("check the path and its permissions, or name another store with --store"),
             )
         case sqlite3.SQLITE_NOTADB:
             return StoreError(
-                f"{place} is a file, but not a database",
-                allowed="a SQLite file, or a path where there is no file yet",
-                do="name another store with --store; this file was left as it is",
+                phrase("{place} is a file, but not a database", place=place),
+                allowed=phrase("a SQLite file, or a path where there is no file yet"),
+                do=phrase("name another store with --store; this file was left as it is"),
             )
         case sqlite3.SQLITE_CORRUPT:
             return _damaged(place)
         case sqlite3.SQLITE_FULL:
             return StoreError(
-                f"the disk is full: {place} could not be written",
-                allowed="free space beside the store",
-                do="make space, or remove old checkpoints; then `trainwright resume` the run",
+                phrase("the disk is full: {place} could not be written", place=place),
+                allowed=phrase("free space beside the store"),
+                do=phrase(
+                    "make space, or remove old checkpoints; then `trainwright resume` the run"
+                ),
             )
         case sqlite3.SQLITE_IOERR:
             return StoreError(
-                f"{place} could not be read or written: the disk answers with an error",
-                do="check the disk and its free space, or name another store with --store",
+                phrase(
+                    "{place} could not be read or written: the disk answers with an error",
+                    place=place,
+                ),
+                do=phrase("check the disk and its free space, or name another store with --store"),
             )
     return _unknown(error, place)
 
 
 def _damaged(place: str) -> StoreError:
     return StoreError(
-        f"{place} is a damaged database",
-        allowed="a sound SQLite file",
-        do="put back a copy, or save what can be read with `sqlite3 FILE .recover`",
+        phrase("{place} is a damaged database", place=place),
+        allowed=phrase("a sound SQLite file"),
+        do=phrase("put back a copy, or save what can be read with `sqlite3 FILE .recover`"),
     )
 
 
@@ -148,34 +154,37 @@ def _explain_postgres(error: BaseException, place: str) -> StoreError:
     state, text = getattr(error, "sqlstate", None) or "", str(error)
     if state.startswith("53"):  # insufficient resources: 53100 disk full, 53300 connections
         return StoreError(
-            f"the server of {place} has no space or connections left",
-            do="make room on the server, then `trainwright resume` the run",
+            phrase("the server of {place} has no space or connections left", place=place),
+            do=phrase("make room on the server, then `trainwright resume` the run"),
         )
     if state.startswith("28") or re.search(r"authentication failed|no password|role .* not", text):
         return StoreError(
-            f"{place} refuses this user",
+            phrase("{place} refuses this user", place=place),
             allowed="postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
-            do="check user and password",
+            do=phrase("check user and password"),
         )
     if state == "3D000" or ("database" in text and "does not exist" in text):
         return StoreError(
-            f"{place}: the server has no such database",
-            do="create it with `createdb NAME`, or name another one",
+            phrase("{place}: the server has no such database", place=place),
+            do=phrase("create it with `createdb NAME`, or name another one"),
         )
     if state in ("42501", "3F000"):  # no right; no schema that one may see
         return StoreError(
-            f"{place} does not let this user create or write tables",
-            do="ask for the right to create tables in this database",
+            phrase("{place} does not let this user create or write tables", place=place),
+            do=phrase("ask for the right to create tables in this database"),
         )
     if state in ("55P03", "57014", "40001", "40P01"):  # lock, timeout, serialisation, deadlock
         return StoreError(
-            f"{place} is locked by another process", do="wait a moment, then repeat the command"
+            phrase("{place} is locked by another process", place=place),
+            do=phrase("wait a moment, then repeat the command"),
         )
     if not state or state.startswith(("08", "57P")):
         return StoreError(
-            f"{place} does not answer: the server is down, or the connection broke",
-            allowed="a running PostgreSQL server that this machine can reach",
-            do="start it or check host and port; what was written before is kept",
+            phrase(
+                "{place} does not answer: the server is down, or the connection broke", place=place
+            ),
+            allowed=phrase("a running PostgreSQL server that this machine can reach"),
+            do=phrase("start it or check host and port; what was written before is kept"),
         )
     return _unknown(error, place)
 
@@ -183,6 +192,10 @@ def _explain_postgres(error: BaseException, place: str) -> StoreError:
 def _unknown(error: BaseException, place: str) -> StoreError:
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return StoreError(
-        f"{place} answered with an error: {shown(first_line)}",
-        do="repeat the command; if it stays so, name another store with --store",
+        phrase(
+            "{place} answered with an error: {first_line}",
+            place=place,
+            first_line=shown(first_line),
+        ),
+        do=phrase("repeat the command; if it stays so, name another store with --store"),
     )

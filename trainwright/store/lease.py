@@ -15,9 +15,8 @@ from functools import cache
 from pathlib import Path
 
 from trainwright.core.errors import LeaseHeld, shown
+from trainwright.core.phrases import phrase
 from trainwright.store.contract import Lease
-
-ALLOWED = "one writer per run, any number of readers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,18 +99,26 @@ def held_error(run_id: str, holding: Holding, now: float) -> LeaseHeld:
     """The refusal to a second writer."""
     left = max(0.0, holding.expires - now)
     return LeaseHeld(
-        f"run {shown(run_id)} is being written by {shown(holding.owner)}",
-        allowed=ALLOWED,
-        do=f"wait for it or stop it; if it is dead, its claim ends by itself in {left:.0f} s",
+        phrase(
+            "run {run} is being written by {owner}", run=shown(run_id), owner=shown(holding.owner)
+        ),
+        allowed=phrase("one writer per run, any number of readers"),
+        do=phrase(
+            "wait for it or stop it; if it is dead, its claim ends by itself in {seconds:.0f} s",
+            seconds=left,
+        ),
     )
 
 
 def lost_error(run_id: str) -> LeaseHeld:
     """What a writer learns that was silent for too long."""
     return LeaseHeld(
-        f"this process no longer writes run {shown(run_id)}: its claim ran out or was taken",
-        allowed=ALLOWED,
-        do="let the other go on; what was written until now is kept",
+        phrase(
+            "this process no longer writes run {run}: its claim ran out or was taken",
+            run=shown(run_id),
+        ),
+        allowed=phrase("one writer per run, any number of readers"),
+        do=phrase("let the other go on; what was written until now is kept"),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine
 
 from trainwright.core.errors import StoreError
+from trainwright.core.phrases import phrase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +87,13 @@ def migrate(
             found = _apply(connection, migrations)
     if found > newest:
         raise StoreError(
-            f"{place} was written by a newer trainwright (its tables are version {found})",
-            allowed=f"versions up to {newest}",
-            do="upgrade with `pip install --upgrade trainwright`, or name another store",
+            phrase(
+                "{place} was written by a newer trainwright (its tables are version {found})",
+                place=place,
+                found=found,
+            ),
+            allowed=phrase("versions up to {newest}", newest=newest),
+            do=phrase("upgrade with `pip install --upgrade trainwright`, or name another store"),
         )
 
 

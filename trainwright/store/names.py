@@ -6,13 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 
 from trainwright.core.errors import RunNotFound, StoreError, nearest, shown
+from trainwright.core.phrases import phrase
 
 LONGEST_NAME = 80  # characters; fits a listing and a file name [assumed]
 LISTED_NAMES = 8  # so many candidates are named in a message [assumed]
-ALLOWED = (
-    f"letters, digits, '-', '_' and '.', beginning with a letter or digit, "
-    f"at most {LONGEST_NAME} characters"
-)
 
 _ADJECTIVES = (
     "able agile amber ample apt aware bold brave bright brisk calm candid careful cheerful clear "
@@ -49,18 +46,22 @@ def check_name(name: str) -> str:
     if len(name) <= LONGEST_NAME and re.fullmatch(r"[^\W_][\w.-]*", name):
         return name
     raise StoreError(
-        f"{shown(name)} cannot be the name of a run",
-        allowed=ALLOWED,
-        do="choose another name, or none: one is made up",
+        phrase("{name} cannot be the name of a run", name=shown(name)),
+        allowed=phrase(
+            "letters, digits, '-', '_' and '.', beginning with a letter or digit, at most "
+            "{longest} characters",
+            longest=LONGEST_NAME,
+        ),
+        do=phrase("choose another name, or none: one is made up"),
     )
 
 
 def name_taken(name: str, place: str) -> StoreError:
     """The error for a second run of one name."""
     return StoreError(
-        f"there is a run {shown(name)} in {place} already",
-        allowed="a name that no run has",
-        do="choose another name, go on with `trainwright resume`, or delete the run first",
+        phrase("there is a run {name} in {place} already", name=shown(name), place=place),
+        allowed=phrase("a name that no run has"),
+        do=phrase("choose another name, go on with `trainwright resume`, or delete the run first"),
     )
 
 
@@ -76,28 +77,35 @@ def meant_run(run_id: str, ids: Sequence[str], place: str) -> str:
         return begin[0]
     if begin:
         raise RunNotFound(
-            f"{len(begin)} runs in {place} begin with {shown(run_id)}",
+            phrase(
+                "{num} runs in {place} begin with {run}",
+                num=len(begin),
+                place=place,
+                run=shown(run_id),
+            ),
             allowed=_some(begin),
-            do="type more of the name",
+            do=phrase("type more of the name"),
         )
     raise run_not_found(run_id, ids, place)
 
 
 def run_not_found(run_id: str, ids: Sequence[str], place: str) -> RunNotFound:
     """The error for an unknown run, with the name that was probably meant."""
-    what = f"there is no run {shown(run_id)} in {place}"
+    what = phrase("there is no run {run} in {place}", run=shown(run_id), place=place)
     if not ids:
         return RunNotFound(
-            what, do="this store holds no runs yet: train one, or name another store"
+            what, do=phrase("this store holds no runs yet: train one, or name another store")
         )
     near = nearest(run_id, ids)
-    do = f"did you mean '{near}'?" if near else "list them all with `trainwright runs`"
+    listing = phrase("list them all with `trainwright runs`")
+    do = phrase("did you mean '{near}'?", near=near) if near else listing
     return RunNotFound(what, allowed=_some(ids), do=do)
 
 
 def _some(names: Sequence[str]) -> str:
     more = len(names) - LISTED_NAMES
-    return ", ".join(names[:LISTED_NAMES]) + (f", and {more} more" if more > 0 else "")
+    listed = ", ".join(names[:LISTED_NAMES])
+    return phrase("{listed}, and {more} more", listed=listed, more=more) if more > 0 else listed
 
 
 def _random(below: int) -> int:

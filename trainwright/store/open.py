@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from trainwright.core.errors import StoreError, did_you_mean, shown
+from trainwright.core.errors import StoreError, did_you_mean, shown, system_reason
+from trainwright.core.phrases import phrase
 from trainwright.store.artefacts import FolderArtefacts, UrlArtefacts
 from trainwright.store.memory import MemoryStore
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from trainwright.store.contract import Artefacts, Store
 
 DEFAULT_URL = "./trainwright.db"
-ALLOWED = "a path as ./trainwright.db, sqlite:///PATH, or postgresql://USER:PASSWORD@HOST/DATABASE"
 _SCHEMES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
 
 
@@ -35,8 +35,8 @@ def open_store(url: str | Path | None, *, create: bool = True) -> "Store":
     scheme = scheme.lower()
     if scheme not in _SCHEMES:
         raise StoreError(
-            f"{shown(scheme)} is no kind of store",
-            allowed=ALLOWED,
+            phrase("{scheme} is no kind of store", scheme=shown(scheme)),
+            allowed=_allowed(),
             do=did_you_mean(scheme, _SCHEMES),
         )
     if scheme != "sqlite":
@@ -46,37 +46,43 @@ def open_store(url: str | Path | None, *, create: bool = True) -> "Store":
         return MemoryStore()
     if not path.startswith("/"):
         raise StoreError(
-            f"{shown(url)} has two slashes where a path needs three",
-            allowed=ALLOWED,
-            do="write sqlite:///" + shown(path)[1:-1],
+            phrase("{url} has two slashes where a path needs three", url=shown(url)),
+            allowed=_allowed(),
+            do=phrase("write {url}", url="sqlite:///" + shown(path)[1:-1]),
         )
     return _open_file(path[1:], dict(parse_qsl(query)).get("artefacts"), create)
 
 
 def _open_file(name: str, artefacts: str | None, create: bool) -> "Store":
     if not name or "\0" in name:
-        raise StoreError("the store has no name", allowed=ALLOWED, do="name a file")
+        raise StoreError(
+            phrase("the store has no name"), allowed=_allowed(), do=phrase("name a file")
+        )
     path = Path(os.path.abspath(os.path.expanduser(name)))
     place = shown(name)
     if os.path.isdir(path):  # Path.is_dir raises where a folder above may not be entered
         raise StoreError(
-            f"{place} is a folder",
-            allowed=ALLOWED,
-            do=f"name a file in it, as {name}/trainwright.db",
+            phrase("{place} is a folder", place=place),
+            allowed=_allowed(),
+            do=phrase("name a file in it, as {name}/trainwright.db", name=name),
         )
     if not create and not os.path.exists(path):
         raise StoreError(
-            f"there is no store at {place}",
-            allowed=ALLOWED,
-            do="train a run first, or name the store with --store",
+            phrase("there is no store at {place}", place=place),
+            allowed=_allowed(),
+            do=phrase("train a run first, or name the store with --store"),
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
-            f"the folder of {place} cannot be made: {error.strerror}",
-            allowed="a file that may be written, in a folder that may be written",
-            do="check the path and its permissions, or name another store with --store",
+            phrase(
+                "the folder of {place} cannot be made: {reason}",
+                place=place,
+                reason=system_reason(error),
+            ),
+            allowed=phrase("a file that may be written, in a folder that may be written"),
+            do=phrase("check the path and its permissions, or name another store with --store"),
         ) from error
     from trainwright.store.engine import sqlite_engine
     from trainwright.store.sql import SqlStore
@@ -98,7 +104,9 @@ def _open_server(text: str) -> "Store":
         url = make_url(text)
     except (SQLAlchemyError, ValueError) as error:
         raise StoreError(  # the text is not shown: it may hold a password
-            "the store's URL cannot be read", allowed=ALLOWED, do="escape odd characters as %40"
+            phrase("the store's URL cannot be read"),
+            allowed=_allowed(),
+            do=phrase("escape odd characters as %40"),
         ) from error
     artefacts = url.query.get("artefacts")
     url = url.set(drivername="postgresql+psycopg").difference_update_query(["artefacts"])
@@ -108,8 +116,8 @@ def _open_server(text: str) -> "Store":
         engine = postgres_engine(url)
     except ImportError as error:
         raise StoreError(
-            f"{place} needs the package psycopg, which is not installed",
-            do="pip install trainwright[postgres]",
+            phrase("{place} needs the package psycopg, which is not installed", place=place),
+            do=phrase("pip install trainwright[postgres]"),
         ) from error
     folder = artefacts if isinstance(artefacts, str) else None
     beside = FolderArtefacts(Path.cwd() / "trainwright.files")
@@ -124,3 +132,9 @@ def _artefacts(where: str | None) -> "Artefacts | None":
     if separator and scheme.lower() not in ("file", "local"):
         return UrlArtefacts(where)
     return FolderArtefacts(Path(os.path.abspath(os.path.expanduser(rest if separator else where))))
+
+
+def _allowed() -> str:
+    return phrase(
+        "a path as ./trainwright.db, sqlite:///PATH, or postgresql://USER:PASSWORD@HOST/DATABASE"
+    )

@@ -9,6 +9,8 @@ from math import prod
 
 import numpy as np
 
+from trainwright.core.phrases import phrase
+
 _FLOAT = np.dtype("<f8")
 
 
@@ -33,7 +35,9 @@ def unpack(layout: str, blob: bytes) -> dict[str, np.ndarray | float]:
     columns = _columns(layout)
     total = sum(size for _, _, size in columns)
     if total != len(numbers):
-        raise ValueError(f"{len(numbers)} numbers where the layout tells of {total}")
+        raise ValueError(
+            phrase("{num} numbers where the layout tells of {total}", num=len(numbers), total=total)
+        )
     values: dict[str, np.ndarray | float] = {}
     start = 0
     for name, shape, size in columns:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, up
 from sqlalchemy.exc import IntegrityError
 
 from trainwright.core.errors import StoreError, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import RunRecord, RunState, from_plain, to_plain
 from trainwright.store import schema
 from trainwright.store.contract import (
@@ -98,8 +99,12 @@ class SqlStore:
             return from_plain(RunRecord, json.loads(body or ""))
         except ValueError as error:
             raise StoreError(
-                f"the record of run {shown(run_id)} in {self.place} is damaged",
-                do="put back a copy of the store; other runs are not touched by this",
+                phrase(
+                    "the record of run {run} in {place} is damaged",
+                    run=shown(run_id),
+                    place=self.place,
+                ),
+                do=phrase("put back a copy of the store; other runs are not touched by this"),
             ) from error
 
     def runs(self, *, limit: int | None = None, state: RunState | None = None) -> list[RunRow]:
@@ -148,8 +153,13 @@ class SqlStore:
             found = [Reading(step=r[1], kind=r[2], values=unpack(r[3], r[4])) for r in rows]
         except ValueError as error:
             raise StoreError(
-                f"the history of run {shown(run_id)} in {self.place} is damaged: {error}",
-                do="put back a copy of the store; other runs are not touched by this",
+                phrase(
+                    "the history of run {run} in {place} is damaged: {error}",
+                    run=shown(run_id),
+                    place=self.place,
+                    error=error,
+                ),
+                do=phrase("put back a copy of the store; other runs are not touched by this"),
             ) from error
         return found, rows[-1][0] if rows else after
 

@@ -14,6 +14,7 @@ from trainwright.algorithm.average import Average
 from trainwright.algorithm.precision import Precision
 from trainwright.algorithm.schedule import Plateau
 from trainwright.core.errors import TrainwrightError
+from trainwright.core.phrases import phrase
 from trainwright.core.task import LOWER_IS_BETTER
 
 Tensors = dict[str, Tensor]
@@ -123,9 +124,12 @@ def restore(
         trainee.module.load_state_dict(_under(tensors, "module."))
     except RuntimeError as error:
         raise TrainwrightError(
-            "the checkpoint does not fit the model", allowed="a model with the same layers",
-            do=f"give the model that was trained; torch says: {str(error)[:200]}",
-        ) from None  # fmt: skip
+            phrase("the checkpoint does not fit the model"),
+            allowed=phrase("a model with the same layers"),
+            do=phrase(
+                "give the model that was trained; torch says: {error}", error=str(error)[:200]
+            ),
+        ) from None
     for i, (optimizer, saved) in enumerate(
         zip(trainee.optimizers, plain["optimizers"], strict=True)
     ):

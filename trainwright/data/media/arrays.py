@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from trainwright.core.errors import DataError, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Split
 
 _INPUTS = ("x", "images", "image", "data", "inputs", "features", "audio", "arr_0")
@@ -22,10 +23,6 @@ _SPLITS: dict[Split, tuple[str, ...]] = {
     "valid": ("valid", "val", "validation", "dev"),
     "test": ("test", "testing"),
 }
-_ALLOWED = (
-    "X and y (or x, images, data; labels, target), or x_train, y_train, x_test, y_test "
-    "(also train_images, val_images, …)"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +64,13 @@ def load_arrays(path: str, memory_limit: int) -> Stored:
     target = next((lower[key] for key in _TARGETS if key in lower), None)
     if inputs is None:
         raise DataError(
-            f"{shown(path)} names its arrays {', '.join(shown(k) for k in list(found)[:8])}",
-            allowed=_ALLOWED,
-            do="save it again with np.savez(path, X=..., y=...)",
+            phrase(
+                "{path} names its arrays {names}",
+                path=shown(path),
+                names=", ".join(shown(k) for k in list(found)[:8]),
+            ),
+            allowed=_allowed(),
+            do=phrase("save it again with np.savez(path, X=..., y=...)"),
         )
     return _checked(path, inputs, target, None, class_names)
 
@@ -114,9 +115,9 @@ def _concatenated(path: str, parts: list[tuple]) -> tuple[np.ndarray, np.ndarray
         return inputs, None if any(t is None for t in targets) else np.concatenate(targets)
     except ValueError:
         raise DataError(
-            f"{shown(path)}: the splits hold arrays of different shapes",
-            allowed="the same shape for each example",
-            do="bring them to one shape and save again",
+            phrase("{path}: the splits hold arrays of different shapes", path=shown(path)),
+            allowed=phrase("the same shape for each example"),
+            do=phrase("bring them to one shape and save again"),
         ) from None
 
 
@@ -129,27 +130,36 @@ def _checked(
 ) -> Stored:
     if inputs.ndim < 2 or not len(inputs):
         raise DataError(
-            f"{shown(path)}: the inputs have shape {inputs.shape}",
-            allowed="[example, feature], [example, height, width] or with channels",
-            do="save them with examples first",
+            phrase("{path}: the inputs have shape {shape}", path=shown(path), shape=inputs.shape),
+            allowed=phrase("[example, feature], [example, height, width] or with channels"),
+            do=phrase("save them with examples first"),
         )
     if inputs.dtype.kind not in "iufb":
         raise DataError(
-            f"{shown(path)}: the inputs are of type {shown(str(inputs.dtype))}",
-            allowed="whole numbers, floats or booleans",
-            do="save numbers",
+            phrase(
+                "{path}: the inputs are of type {dtype}",
+                path=shown(path),
+                dtype=shown(str(inputs.dtype)),
+            ),
+            allowed=phrase("whole numbers, floats or booleans"),
+            do=phrase("save numbers"),
         )
     if target is not None and len(target) != len(inputs):
         raise DataError(
-            f"{shown(path)}: {len(inputs)} inputs and {len(target)} targets",
-            allowed="one target for each input",
-            do="save arrays of the same length",
+            phrase(
+                "{path}: {num_inputs} inputs and {num_targets} targets",
+                path=shown(path),
+                num_inputs=len(inputs),
+                num_targets=len(target),
+            ),
+            allowed=phrase("one target for each input"),
+            do=phrase("save arrays of the same length"),
         )
     if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
         raise DataError(
-            f"{shown(path)}: the inputs hold NaN or infinity",
-            allowed="finite numbers",
-            do="mend or drop those examples",
+            phrase("{path}: the inputs hold NaN or infinity", path=shown(path)),
+            allowed=phrase("finite numbers"),
+            do=phrase("mend or drop those examples"),
         )
     return Stored(inputs=inputs, target=target, splits=splits, class_names=class_names)
 
@@ -168,7 +178,7 @@ def _read(path: str, memory_limit: int) -> dict[str, np.ndarray]:
             UnicodeError) as error:  # fmt: skip
         raise _unreadable(path, error) from None
     if not found:
-        raise DataError(f"{shown(path)} holds no array", allowed=_ALLOWED)
+        raise DataError(phrase("{path} holds no array", path=shown(path)), allowed=_allowed())
     return found
 
 
@@ -176,17 +186,25 @@ def _unreadable(path: str, error: Exception) -> DataError:
     text = str(error).lower()
     if "pickle" in text or "object arrays" in text:
         return DataError(
-            f"{shown(path)} holds Python objects (a pickle), which could run code when read",
-            allowed="arrays of numbers, booleans or fixed-width text",
-            do="save numeric arrays with np.savez; ragged examples padded to one shape",
+            phrase(
+                "{path} holds Python objects (a pickle), which could run code when read",
+                path=shown(path),
+            ),
+            allowed=phrase("arrays of numbers, booleans or fixed-width text"),
+            do=phrase("save numeric arrays with np.savez; ragged examples padded to one shape"),
         )
     if isinstance(error, FileNotFoundError):
-        return DataError(f"there is no file {shown(path)}", do="check the path")
+        return DataError(
+            phrase("there is no file {path}", path=shown(path)), do=phrase("check the path")
+        )
     return DataError(
-        f"{shown(path)} is damaged or no NumPy file: "
-        f"{shown((str(error) or type(error).__name__).splitlines()[0])}",
-        allowed="a whole .npz or .npy file",
-        do="copy or write it again",
+        phrase(
+            "{path} is damaged or no NumPy file: {error}",
+            path=shown(path),
+            error=shown((str(error) or type(error).__name__).splitlines()[0]),
+        ),
+        allowed=phrase("a whole .npz or .npy file"),
+        do=phrase("copy or write it again"),
     )
 
 
@@ -205,9 +223,13 @@ def _refuse_too_large(path: str, memory_limit: int) -> None:
 
 def _too_large(path: str, size: int, memory_limit: int) -> DataError:
     return DataError(
-        f"{shown(path)} would take {size / 2**20:,.0f} MiB in memory",
-        allowed=f"data.memory_limit, {memory_limit / 2**20:,.0f} MiB",
-        do="raise data.memory_limit, or save the examples as a folder of files",
+        phrase(
+            "{path} would take {mebibytes:,.0f} MiB in memory",
+            path=shown(path),
+            mebibytes=size / 2**20,
+        ),
+        allowed=phrase("data.memory_limit, {mebibytes:,.0f} MiB", mebibytes=memory_limit / 2**20),
+        do=phrase("raise data.memory_limit, or save the examples as a folder of files"),
     )
 
 
@@ -231,3 +253,10 @@ def _resized(images: Tensor, size: int) -> Tensor:
         is_bytes = images.dtype == torch.uint8
         parts.append(scaled.round().clamp(0, 255).to(torch.uint8) if is_bytes else scaled)
     return torch.cat(parts)
+
+
+def _allowed() -> str:
+    return phrase(
+        "X and y (or x, images, data; labels, target), or x_train, y_train, x_test, y_test "
+        "(also train_images, val_images, …)"
+    )

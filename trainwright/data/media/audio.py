@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from trainwright.core.errors import DataError
+from trainwright.core.phrases import phrase
 from trainwright.data.media.folder import UndecodableError
 
 BANDS = 64  # common for speech commands and sound events [paper: Hershey et al. 2017]
@@ -114,11 +115,13 @@ def read_mono(data: bytes, *, most_seconds: float) -> tuple[np.ndarray, int]:
     except Exception as error:
         raise UndecodableError(_reason(error)) from None
     if not len(wave):
-        raise UndecodableError("it holds no sound")
+        raise UndecodableError(phrase("it holds no sound"))
     if len(wave) < expected:
-        raise UndecodableError(f"it ends after {len(wave)} of {expected} samples")
+        raise UndecodableError(
+            phrase("it ends after {num} of {expected} samples", num=len(wave), expected=expected)
+        )
     if not np.isfinite(wave).all():
-        raise UndecodableError("it holds NaN or infinity")
+        raise UndecodableError(phrase("it holds NaN or infinity"))
     return wave.mean(axis=1, dtype=np.float32), rate
 
 
@@ -146,9 +149,9 @@ def choose_form(
     headings = list(headings)
     if not headings:
         raise DataError(
-            "none of the sampled recordings can be read",
-            allowed="wav, flac, ogg, opus, mp3, aiff as libsndfile reads them",
-            do="check that the files are whole recordings",
+            phrase("none of the sampled recordings can be read"),
+            allowed=phrase("wav, flac, ogg, opus, mp3, aiff as libsndfile reads them"),
+            do=phrase("check that the files are whole recordings"),
         )
     rates = Counter(heading.sample_rate for heading in headings)
     commonest = max(rates, key=lambda rate: (rates[rate], rate))

@@ -12,6 +12,8 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from trainwright.core.errors import DataError, did_you_mean, shown
+from trainwright.core.phrases import phrase
+from trainwright.data.media.folder import kind_in_words
 
 Change = Callable[[Tensor, Generator], Tensor]
 
@@ -184,24 +186,31 @@ def _kornia(name: str, kind: str, known: dict[str, Change]) -> Change:
     """
     looks_like_a_class = name[:1].isupper() and name.isidentifier()
     if kind != "image" or not looks_like_a_class:
-        do = did_you_mean(name, known) if known else "drop data.augment"
+        do = did_you_mean(name, known) if known else phrase("drop data.augment")
         raise DataError(
-            f"data.augment: there is no {kind} augmentation {shown(name)}",
-            allowed=", ".join(known) or "none",
+            phrase(
+                "data.augment: there is no {kind} augmentation {name}",
+                kind=kind_in_words(kind),
+                name=shown(name),
+            ),
+            allowed=", ".join(known) or phrase("none"),
             do=do,
         )
     try:
         import kornia.augmentation as kornia  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise DataError(
-            f"data.augment: {shown(name)} would be a kornia class, and kornia is not installed",
+            phrase(
+                "data.augment: {name} would be a kornia class, and kornia is not installed",
+                name=shown(name),
+            ),
             allowed=", ".join(known),
-            do="pip install kornia",
+            do=phrase("pip install kornia"),
         ) from None
     classes = [n for n in dir(kornia) if n.startswith("Random") or n == "ColorJitter"]
     if name not in classes:
         raise DataError(
-            f"data.augment: kornia has no augmentation {shown(name)}",
+            phrase("data.augment: kornia has no augmentation {name}", name=shown(name)),
             allowed=", ".join((*known, *classes[:8])) + ", …",
             do=did_you_mean(name, [*known, *classes]),
         )
@@ -213,8 +222,12 @@ def _from_kornia(kind: Any, name: str) -> Change:
         operation = kind()
     except TypeError:
         raise DataError(
-            f"data.augment: kornia's {name} needs settings that a name cannot carry",
-            do="choose one with defaults, as RandomHorizontalFlip, or give your own DataLoader",
+            phrase(
+                "data.augment: kornia's {name} needs settings that a name cannot carry", name=name
+            ),
+            do=phrase(
+                "choose one with defaults, as RandomHorizontalFlip, or give your own DataLoader"
+            ),
         ) from None
 
     def change(images: Tensor, generator: Generator) -> Tensor:

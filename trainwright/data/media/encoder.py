@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from trainwright.core.errors import DataError, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Signature
 from trainwright.core.task import Task
 from trainwright.data.batch import Examples, Shown
 from trainwright.data.media import audio, image
 from trainwright.data.media.arrays import as_images
 from trainwright.data.media.audio import AudioForm
-from trainwright.data.media.folder import MediaKind, UndecodableError
+from trainwright.data.media.folder import MediaKind, UndecodableError, kind_in_words
 from trainwright.data.media.gather import Gathered, gather
 from trainwright.data.media.image import ImageForm
 from trainwright.data.media.labels import targets_of
@@ -101,9 +102,13 @@ class MediaEncoder:
         )
         if found.texts is not None or (found.paths and found.kind != self.kind):
             raise DataError(
-                f"{shown(found.source)} holds {found.kind} files; the run was trained on "
-                f"{self.kind} files",
-                do=f"give {self.kind} files",
+                phrase(
+                    "{source} holds {kind} files; the run was trained on {trained} files",
+                    source=shown(found.source),
+                    kind=kind_in_words(found.kind),
+                    trained=kind_in_words(self.kind),
+                ),
+                do=phrase("give {kind} files", kind=kind_in_words(self.kind)),
             )
         found, target = targets_of(found, self.coding, wanted=with_target)
         if found.arrays is not None:
@@ -172,9 +177,11 @@ class MediaEncoder:
         images = as_images(arrays, channels, None if same else self.form.height)
         if images is None or tuple(images.shape[1:]) != self.form.shape:
             raise DataError(
-                f"arrays of shape {arrays.shape} do not fit the images of the run",
-                allowed=f"[example, {', '.join(map(str, self.form.shape))}]",
-                do="save the images as they were for training",
+                phrase(
+                    "arrays of shape {shape} do not fit the images of the run", shape=arrays.shape
+                ),
+                allowed=phrase("[example, {shape}]", shape=", ".join(map(str, self.form.shape))),
+                do=phrase("save the images as they were for training"),
             )
         if self.scaling.unit == 255 and images.dtype != torch.uint8:
             return images.round().clamp(0, 255).to(torch.uint8)

@@ -11,7 +11,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from trainwright.core.errors import DataError, shown
+from trainwright.core.errors import DataError, shown, system_reason
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice, Split
 
 Items = TypeVar("Items", tuple[str, ...], np.ndarray)
@@ -76,6 +77,18 @@ def evenly(items: Items, most: int) -> Items:
     return items[:: max(1, -(-len(items) // most))]
 
 
+def kind_in_words(kind: str) -> str:
+    """`image` as it stands before "files"."""
+    match kind:
+        case "image":
+            return phrase("image")
+        case "audio":
+            return phrase("audio")
+        case "text":
+            return phrase("text")
+    return kind
+
+
 def list_folder(folder: str, *, with_labels: bool = True) -> Listing:
     """Every media file below `folder`, sorted by path.
 
@@ -86,24 +99,37 @@ def list_folder(folder: str, *, with_labels: bool = True) -> Listing:
     """
     root = Path(folder)
     if not root.is_dir():
-        raise DataError(f"{shown(folder)} is not a folder", do="check the path")
+        raise DataError(
+            phrase("{folder} is not a folder", folder=shown(folder)), do=phrase("check the path")
+        )
     found = sorted(_walk(str(root), "", 0, set()), key=_natural)
     known: dict[str, MediaKind] = {name: kind for name in found if (kind := kind_of(name))}
     kinds: Counter[MediaKind] = Counter(known.values())
     other = len(found) - len(known)
     if not kinds:
         raise DataError(
-            f"{shown(folder)} holds no image, audio or text file"
-            + (f" ({other} of other kinds)" if other else ""),
+            phrase(
+                "{folder} holds no image, audio or text file ({num} of other kinds)",
+                folder=shown(folder),
+                num=other,
+            )
+            if other
+            else phrase("{folder} holds no image, audio or text file", folder=shown(folder)),
             allowed=", ".join(end for ends in SUFFIXES.values() for end in ends),
-            do="give a folder with one folder per class, or a table",
+            do=phrase("give a folder with one folder per class, or a table"),
         )
     if len(kinds) > 1:
-        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        counts = ", ".join(
+            f"{count} {kind_in_words(kind)}" for kind, count in sorted(kinds.items())
+        )
         raise DataError(
-            f"{shown(folder)} holds more than one kind of file: {counts}",
-            allowed="one kind: image, audio or text",
-            do="move the others elsewhere, or give a table that lists the files to use",
+            phrase(
+                "{folder} holds more than one kind of file: {counts}",
+                folder=shown(folder),
+                counts=counts,
+            ),
+            allowed=phrase("one kind: image, audio or text"),
+            do=phrase("move the others elsewhere, or give a table that lists the files to use"),
         )
     kind, names = next(iter(kinds)), tuple(known)
     notices = _other_files(found, other)
@@ -121,15 +147,28 @@ def list_files(names: Sequence[str], folder: str = "") -> Listing:
     """
     kinds: set[MediaKind] = {kind for name in names if (kind := kind_of(name))}
     if len(kinds) != 1:
-        found = f"files of several kinds: {', '.join(sorted(kinds))}" if kinds else "no media file"
         raise DataError(
-            f"there are {found}, e.g. {shown(names[0])}" if names else "no files given",
-            allowed="image, audio or text files: "
-            + ", ".join(end for ends in SUFFIXES.values() for end in ends),
-            do="give files of one kind",
+            _not_of_one_kind(names, kinds),
+            allowed=phrase(
+                "image, audio or text files: {suffixes}",
+                suffixes=", ".join(end for ends in SUFFIXES.values() for end in ends),
+            ),
+            do=phrase("give files of one kind"),
         )
     kind = next(iter(kinds))
     return Listing(folder=folder, kind=kind, names=tuple(names), labels=None, splits=None)
+
+
+def _not_of_one_kind(names: Sequence[str], kinds: set[MediaKind]) -> str:
+    if not names:
+        return phrase("no files given")
+    if not kinds:
+        return phrase("there are no media file, e.g. {file}", file=shown(names[0]))
+    return phrase(
+        "there are files of several kinds: {kinds}, e.g. {file}",
+        kinds=", ".join(kind_in_words(kind) for kind in sorted(kinds)),
+        file=shown(names[0]),
+    )
 
 
 def _walk(root: str, below: str, depth: int, seen: set[tuple[int, int]]) -> Iterable[str]:
@@ -140,7 +179,11 @@ def _walk(root: str, below: str, depth: int, seen: set[tuple[int, int]]) -> Iter
         entries = sorted(os.scandir(here), key=lambda entry: entry.name)
     except OSError as error:
         if not below:
-            raise DataError(f"{shown(root)} cannot be read: {error.strerror}") from None
+            raise DataError(
+                phrase(
+                    "{path} cannot be read: {reason}", path=shown(root), reason=system_reason(error)
+                )
+            ) from None
         return
     if depth > MAX_DEPTH or (status.st_dev, status.st_ino) in seen:
         return
@@ -174,10 +217,20 @@ def _with_labels(
     kept = [index for index, part in enumerate(parts) if len(part) >= place + 2]
     if not kept:
         raise DataError(
-            f"{shown(folder)} holds {len(names)} {kind} files but no class folders",
-            allowed=f"one folder per class ({kind} files inside), also below train, valid and test",
-            do="sort the files into folders named by class, or give a table with a column of "
-            "paths and a column of targets",
+            phrase(
+                "{folder} holds {num} {kind} files but no class folders",
+                folder=shown(folder),
+                num=len(names),
+                kind=kind_in_words(kind),
+            ),
+            allowed=phrase(
+                "one folder per class ({kind} files inside), also below train, valid and test",
+                kind=kind_in_words(kind),
+            ),
+            do=phrase(
+                "sort the files into folders named by class, or give a table with a column "
+                "of paths and a column of targets"
+            ),
         )
     if loose:
         notices += (
@@ -189,9 +242,13 @@ def _with_labels(
     labels = tuple(parts[index][place] for index in kept)
     if len(set(labels)) < 2:
         raise DataError(
-            f"{shown(folder)} holds one class only, {shown(labels[0])}",
-            allowed="two or more class folders",
-            do="add a folder of another class",
+            phrase(
+                "{folder} holds one class only, {label}",
+                folder=shown(folder),
+                label=shown(labels[0]),
+            ),
+            allowed=phrase("two or more class folders"),
+            do=phrase("add a folder of another class"),
         )
     return Listing(
         folder=folder,

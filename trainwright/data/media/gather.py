@@ -11,18 +11,21 @@ import numpy as np
 import polars as pl
 
 from trainwright.core.errors import DataError, did_you_mean, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice
 from trainwright.data.media.arrays import load_arrays
 from trainwright.data.media.folder import (
     NAMED_FILES,
     MediaKind,
     UndecodableError,
+    kind_in_words,
     kind_of,
     list_files,
     list_folder,
 )
 from trainwright.data.media.text import read_text
 from trainwright.data.media.workers import read_file
+from trainwright.data.table.frames import raw_target
 from trainwright.data.table.read import read_table
 from trainwright.data.table.target import Raw
 
@@ -85,10 +88,14 @@ class Gathered:
         first = [self.names[position] for position, _ in failed[:NAMED_FILES]]
         if len(failed) == len(self):
             raise DataError(
-                f"none of the {len(self)} files could be read, e.g. {shown(first[0])}: "
-                f"{reasons[0]}",
-                allowed=f"whole {self.kind} files",
-                do="check the files and their paths",
+                phrase(
+                    "none of the {num} files could be read, e.g. {file}: {reason}",
+                    num=len(self),
+                    file=shown(first[0]),
+                    reason=reasons[0],
+                ),
+                allowed=phrase("whole {kind} files", kind=kind_in_words(self.kind)),
+                do=phrase("check the files and their paths"),
             )
         bad = {position for position, _ in failed}
         kept = np.array([i for i in range(len(self)) if i not in bad], dtype=np.int64)
@@ -125,9 +132,9 @@ def gather(
         found = _from_array(source)
     if with_target and found.target is None:
         raise DataError(
-            f"{shown(found.source)} tells no target for its examples",
-            allowed="class folders, a table with a target column, or an .npz with y",
-            do="give the targets along with the examples",
+            phrase("{source} tells no target for its examples", source=shown(found.source)),
+            allowed=phrase("class folders, a table with a target column, or an .npz with y"),
+            do=phrase("give the targets along with the examples"),
         )
     return found
 
@@ -154,10 +161,13 @@ def from_frame(
 ) -> Gathered:
     """A table whose `path_column` names files, relative to `folder`; rows without a path are left
     out."""
-    for column in (path_column, *([target] if target else [])):
+    targets = named_columns(frame, target) if target else []
+    for column in (path_column, *targets):
         if column not in frame.columns:
             raise DataError(
-                f"{shown(source)} has no column {shown(column)}",
+                phrase(
+                    "{source} has no column {column}", source=shown(source), column=shown(column)
+                ),
                 allowed=", ".join(shown(name) for name in frame.columns[:20]),
                 do=did_you_mean(column, frame.columns),
             )
@@ -174,7 +184,7 @@ def from_frame(
         numbers=np.flatnonzero(known),
         names=listing.names,
         paths=listing.paths,
-        target=raw_column(whole.get_column(target)) if target else None,
+        target=raw_columns(whole, targets) if targets else None,
         notices=said,
     )
     return with_texts(found, 1 << 40) if listing.kind == "text" else found
@@ -188,10 +198,20 @@ def read_frame(source: str, memory_limit: int) -> pl.DataFrame:
     table = read_table(source, memory_limit)
     if table is None:
         raise DataError(
-            f"the table {shown(source)} is larger than data.memory_limit",
-            do="raise data.memory_limit, or give it in parts",
+            phrase("the table {source} is larger than data.memory_limit", source=shown(source)),
+            do=phrase("raise data.memory_limit, or give it in parts"),
         )
     return table.frame
+
+
+def named_columns(frame: pl.DataFrame, target: str) -> list[str]:
+    """`a,b` as the columns a and b, unless one column is called so; they may be missing."""
+    return [target] if target in frame.columns else [name.strip() for name in target.split(",")]
+
+
+def raw_columns(frame: pl.DataFrame, names: Sequence[str]) -> Raw:
+    """One column as `raw_column` has it; several, which must hold numbers, as a matrix."""
+    return raw_target(frame, names) if len(names) > 1 else raw_column(frame.get_column(names[0]))
 
 
 def raw_column(column: pl.Series) -> Raw:
@@ -224,9 +244,13 @@ def with_texts(found: Gathered, memory_limit: int) -> Gathered:
         used += len(content)
         if used > memory_limit:
             raise DataError(
-                f"the texts in {shown(found.source)} exceed {memory_limit / 2**20:,.0f} MiB",
+                phrase(
+                    "the texts in {source} exceed {mebibytes:,.0f} MiB",
+                    source=shown(found.source),
+                    mebibytes=memory_limit / 2**20,
+                ),
                 allowed="data.memory_limit",
-                do="raise data.memory_limit, or give fewer files",
+                do=phrase("raise data.memory_limit, or give fewer files"),
             )
         texts.append(content)
         encodings.add(encoding)
@@ -286,9 +310,9 @@ def _from_array(source: Any) -> Gathered:
     array = np.asarray(source)
     if array.dtype.kind not in "iufb" or array.ndim < 2:
         raise DataError(
-            f"{shown(type(source).__name__)} holds no images or recordings",
-            allowed="a folder, files, a table of paths, .npz, or an array of images",
-            do="give one of these",
+            phrase("{type} holds no images or recordings", type=shown(type(source).__name__)),
+            allowed=phrase("a folder, files, a table of paths, .npz, or an array of images"),
+            do=phrase("give one of these"),
         )
     numbers = np.arange(len(array))
     return Gathered(source="array", format="array", kind="image", numbers=numbers, arrays=array)

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from trainwright.core.errors import DataError
+from trainwright.core.phrases import phrase
 from trainwright.data.media.folder import UndecodableError
 
 # Only formats that Pillow decodes by itself (EPS, for one, would start Ghostscript).
@@ -86,9 +87,9 @@ def open_image(data: bytes, *, want: int | None = None) -> Image.Image:
             image.load()
             return ImageOps.exif_transpose(image)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise UndecodableError("it would unpack to too many pixels") from None
+            raise UndecodableError(phrase("it would unpack to too many pixels")) from None
         except MemoryError:
-            raise UndecodableError("it does not fit in memory") from None
+            raise UndecodableError(phrase("it does not fit in memory")) from None
         # Pillow's decoders raise whatever their format's parser stumbles on.
         except Exception as error:
             raise UndecodableError(_reason(error)) from None
@@ -118,9 +119,9 @@ def choose_form(
             grey = not _has_colour(data)
     if not sides:
         raise DataError(
-            "none of the sampled images can be read",
+            phrase("none of the sampled images can be read"),
             allowed=", ".join(FORMATS),
-            do="check that the files are whole images",
+            do=phrase("check that the files are whole images"),
         )
     commonest = max(sides, key=lambda side: (sides[side], -side))
     size = image_size or max(4, min(LARGEST_DEFAULT, commonest))
@@ -192,4 +193,4 @@ def _eight_bits(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
 
 def _reason(error: Exception) -> str:
     text = str(error).partition("<_io")[0].strip() or type(error).__name__
-    return "it is not an image" if "cannot identify" in text else text[:80]
+    return phrase("it is not an image") if "cannot identify" in text else text[:80]

@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from trainwright.core.errors import DataError, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.task import Task
 from trainwright.data.knobs import DataKnobs
 from trainwright.data.media.folder import class_order
@@ -24,9 +25,11 @@ def targets_of(found: Gathered, coding: TargetCoding, *, wanted: bool) -> tuple[
     kept = np.flatnonzero(target.known)
     if not len(kept):
         raise DataError(
-            f"no example of {shown(found.source)} has a target that training knew",
+            phrase(
+                "no example of {source} has a target that training knew", source=shown(found.source)
+            ),
             allowed=", ".join(shown(name) for name in coding.task.classes[:20]),
-            do="check the class names",
+            do=phrase("check the class names"),
         )
     return found.rows(kept, *target.notices), coding.encode(target.values[kept])
 
@@ -41,9 +44,9 @@ def folder_target(found: Gathered, knobs: DataKnobs) -> Target:
             return read_target(np.array([float(label) for label in labels]), "regression", name)
         except ValueError:
             raise DataError(
-                f"the folder {shown(labels[0])} is not named by a number",
-                allowed="folder names that are numbers, for regression",
-                do="set data.task to auto",
+                phrase("the folder {label} is not named by a number", label=shown(labels[0])),
+                allowed=phrase("folder names that are numbers, for regression"),
+                do=phrase("set data.task to auto"),
             ) from None
     classes = class_order(labels)
     places = {label: index for index, label in enumerate(classes)}
@@ -56,9 +59,9 @@ def stored_target(found: Gathered, knobs: DataKnobs) -> Target:
     """The target of an .npz, with its class names when they fit. Raises DataError."""
     if found.target is None:
         raise DataError(
-            f"{shown(found.source)} holds inputs and no target",
-            allowed="y (or labels, target) beside X",
-            do="save it again with np.savez(path, X=..., y=...)",
+            phrase("{source} holds inputs and no target", source=shown(found.source)),
+            allowed=phrase("y (or labels, target) beside X"),
+            do=phrase("save it again with np.savez(path, X=..., y=...)"),
         )
     names = found.class_names
     fits = isinstance(found.target, np.ndarray) and found.target.ndim == 1
@@ -82,9 +85,13 @@ def refuse_one_class(found: Gathered, target: Target) -> None:
     if target.task.kind in ("binary", "multiclass") and len(np.unique(target.values)) < 2:
         name = target.task.classes[int(target.values[0])]
         raise DataError(
-            f"only files of one class, {shown(name)}, could be read from {shown(found.source)}",
-            allowed="two or more classes",
-            do="check the files of the other classes",
+            phrase(
+                "only files of one class, {name}, could be read from {source}",
+                name=shown(name),
+                source=shown(found.source),
+            ),
+            allowed=phrase("two or more classes"),
+            do=phrase("check the files of the other classes"),
         )
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trainwright.core.errors import DataError, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Column, Notice, Signature, Understanding
 from trainwright.data.batch import Encoder, Examples, Prepared
 from trainwright.data.knobs import DataKnobs
@@ -50,9 +51,10 @@ from trainwright.data.media.text_encoder import (
 from trainwright.data.media.workers import num_workers, read_all
 from trainwright.data.split import Rows, hash_rows, quantile_bins, split_rows
 from trainwright.data.table.target import Target, fit_coding, read_target
+from trainwright.data.told import Tell, unheard
 
 
-def prepare_media(source: str, knobs: DataKnobs, *, seed: int) -> Prepared:
+def prepare_media(source: str, knobs: DataKnobs, *, seed: int, tell: Tell = unheard) -> Prepared:
     """A folder of class folders, or an .npz or .npy of images.
 
     Raises DataError.
@@ -63,7 +65,7 @@ def prepare_media(source: str, knobs: DataKnobs, *, seed: int) -> Prepared:
     target = folder_target(found, knobs)
     if found.texts is not None:
         return _prepare_texts(found, target, knobs, seed=seed)
-    return _prepare_files(found, target, knobs, seed=seed)
+    return _prepare_files(found, target, knobs, seed=seed, tell=tell)
 
 
 def prepare_manifest(
@@ -77,10 +79,12 @@ def prepare_manifest(
     source: str = "table",
     columns: tuple[Column, ...] = (),
     notices: tuple[Notice, ...] = (),
+    tell: Tell = unheard,
 ) -> Prepared:
     """A table whose `path_column` names image, sound or text files, relative to `folder`.
 
-    data.split, data.group and data.time name columns of it. Raises DataError.
+    `target_column` may join several columns of numbers by commas; data.split, data.group and
+    data.time name columns of it. Raises DataError.
     """
     found = from_frame(frame, path_column, target_column, folder=folder, source=source)
     kept = torch.from_numpy(found.numbers).tolist()
@@ -99,7 +103,9 @@ def prepare_manifest(
     found, target = known_rows(found, target)
     if found.texts is not None:
         return _prepare_texts(found, target, knobs, seed=seed, columns=columns)
-    return _prepare_files(found, target, knobs, seed=seed, columns=columns, path_column=path_column)
+    return _prepare_files(
+        found, target, knobs, seed=seed, columns=columns, path_column=path_column, tell=tell
+    )
 
 
 def prepare_text(
@@ -139,9 +145,13 @@ def prepare_stored(found: Gathered, knobs: DataKnobs, *, seed: int) -> Prepared:
     images = as_images(found.arrays, knobs.channels, knobs.image_size)
     if images is None:
         raise DataError(
-            f"{shown(found.source)}: arrays of shape {found.arrays.shape} are no images",
-            allowed="[example, height, width], or with 1, 3 or 4 channels first or last",
-            do="save them in one of these shapes",
+            phrase(
+                "{source}: arrays of shape {shape} are no images",
+                source=shown(found.source),
+                shape=found.arrays.shape,
+            ),
+            allowed=phrase("[example, height, width], or with 1, 3 or 4 channels first or last"),
+            do=phrase("save them in one of these shapes"),
         )
     target = stored_target(found, knobs)
     hashes = hash_rows(found.arrays.reshape(len(found.arrays), -1))
@@ -178,6 +188,7 @@ def _prepare_files(
     seed: int,
     columns: tuple[Column, ...] = (),
     path_column: str | None = None,
+    tell: Tell = unheard,
 ) -> Prepared:
     # built here only so that a misspelt name is refused before an hour of decoding
     build_augment(knobs.augment, found.kind, representation=knobs.audio)
@@ -186,7 +197,7 @@ def _prepare_files(
     workers = num_workers(knobs.workers)
     size = form.num_bytes * len(found)
     in_memory = size <= knobs.memory_limit
-    done = read_all(found.paths, form, keep=in_memory, workers=knobs.workers)
+    done = read_all(found.paths, form, keep=in_memory, workers=knobs.workers, tell=tell)
     left = found.without(done.failures)
     kept = np.flatnonzero(np.isin(found.numbers, left.numbers))
     target, hashes = target_rows(target, kept), done.hashes[kept]
@@ -200,7 +211,7 @@ def _prepare_files(
         sample = raw.index_select(0, torch.from_numpy(sampled))
     else:
         paths = [left.paths[row] for row in sampled.tolist()]
-        sample = read_all(paths, form, keep=True, workers=knobs.workers).raw
+        sample = read_all(paths, form, keep=True, workers=knobs.workers, tell=tell).raw
         assert sample is not None
     encoder = MediaEncoder(
         kind=left.kind,
@@ -326,9 +337,9 @@ def _split(
 def _column(frame: pl.DataFrame, name: str) -> pl.Series:
     if name not in frame.columns:
         raise DataError(
-            f"there is no column {shown(name)}",
+            phrase("there is no column {name}", name=shown(name)),
             allowed=", ".join(shown(column) for column in frame.columns[:20]),
-            do="check data.split, data.group and data.time",
+            do=phrase("check data.split, data.group and data.time"),
         )
     return frame.get_column(name)
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from trainwright.core.errors import DataError
+from trainwright.core.phrases import phrase
 from trainwright.data.media.folder import UndecodableError
 
 PADDING, UNKNOWN, SPECIAL = 0, 1, 2  # ids, and how many of them are reserved
@@ -137,7 +138,7 @@ def read_text(data: bytes, *, packed: bool = False) -> tuple[str, str]:
             text, encoding = data.decode("cp1252", errors="replace"), "windows-1252"
     controls = sum(text.count(chr(code)) for code in range(32) if chr(code) not in "\t\n\r\f\x1b")
     if "\0" in text or controls > MOST_CONTROLS * len(text):
-        raise UndecodableError("it is not text")
+        raise UndecodableError(phrase("it is not text"))
     return text, encoding
 
 
@@ -173,16 +174,18 @@ def _unpack(data: bytes) -> bytes:
         with gzip.open(io.BytesIO(data)) as file:
             content = file.read(LARGEST_TEXT + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise UndecodableError(f"it is not a whole gzip file ({str(error)[:40]})") from None
+        raise UndecodableError(
+            phrase("it is not a whole gzip file ({error})", error=str(error)[:40])
+        ) from None
     if len(content) > LARGEST_TEXT:
-        raise UndecodableError("it unpacks to over 64 MiB")
+        raise UndecodableError(phrase("it unpacks to over 64 MiB"))
     return content
 
 
 def too_large(num_bytes: int, limit: int) -> DataError:
     """Encoded texts that would not fit in data.memory_limit."""
     return DataError(
-        f"the encoded texts would take {num_bytes / 2**20:,.0f} MiB",
-        allowed=f"data.memory_limit, {limit / 2**20:,.0f} MiB",
-        do="lower data.length, or raise data.memory_limit",
+        phrase("the encoded texts would take {mebibytes:,.0f} MiB", mebibytes=num_bytes / 2**20),
+        allowed=phrase("data.memory_limit, {mebibytes:,.0f} MiB", mebibytes=limit / 2**20),
+        do=phrase("lower data.length, or raise data.memory_limit"),
     )

@@ -13,15 +13,17 @@ import torch
 from torch import Tensor
 
 from trainwright.core.errors import DataError, did_you_mean, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice, Signature
 from trainwright.core.task import Task
 from trainwright.data.batch import Examples, Shown
 from trainwright.data.media.encoder import targets_of
-from trainwright.data.media.folder import SUFFIXES, list_files
+from trainwright.data.media.folder import SUFFIXES, kind_in_words, list_files
 from trainwright.data.media.gather import (
     Gathered,
     from_folder,
-    raw_column,
+    named_columns,
+    raw_columns,
     read_frame,
     with_texts,
 )
@@ -59,9 +61,9 @@ class TextEncoder:
         found = self._gather(source, with_target)
         if with_target and found.target is None:
             raise DataError(
-                f"{shown(found.source)} tells no target for its texts",
-                allowed="class folders, or a table with the target column",
-                do="give the targets along with the texts",
+                phrase("{source} tells no target for its texts", source=shown(found.source)),
+                allowed=phrase("class folders, or a table with the target column"),
+                do=phrase("give the targets along with the texts"),
             )
         found, target = targets_of(found, self.coding, wanted=with_target)
         return self.examples(found, target)
@@ -106,8 +108,12 @@ class TextEncoder:
             found = from_folder(source, with_target=with_target, memory_limit=self.memory_limit)
             if found.texts is None:
                 raise DataError(
-                    f"{shown(source)} holds {found.kind} files; the run was trained on texts",
-                    do="give text files",
+                    phrase(
+                        "{source} holds {kind} files; the run was trained on texts",
+                        source=shown(source),
+                        kind=kind_in_words(found.kind),
+                    ),
+                    do=phrase("give text files"),
                 )
             return found
         if isinstance(source, str) and self._is_text_file(source):
@@ -123,16 +129,16 @@ class TextEncoder:
 
     def _from_frame(self, frame: pl.DataFrame, with_target: bool) -> Gathered:
         column = self.text_column or "text"
-        target = self.task.target
-        for needed in (column, *([target] if with_target else [])):
+        targets = named_columns(frame, self.task.target) if with_target else []
+        for needed in (column, *targets):
             if needed not in frame.columns:
                 raise DataError(
-                    f"the table has no column {shown(needed)}",
+                    phrase("the table has no column {needed}", needed=shown(needed)),
                     allowed=", ".join(shown(name) for name in frame.columns[:20]),
                     do=did_you_mean(needed, frame.columns),
                 )
         texts = frame.get_column(column).cast(pl.String, strict=False).fill_null("").to_list()
-        raw = raw_column(frame.get_column(target)) if with_target else None
+        raw = raw_columns(frame, targets) if targets else None
         return Gathered(
             source="table",
             format="table",
@@ -151,9 +157,9 @@ def from_texts(texts: Any, source: str, notices: tuple[Notice, ...] = ()) -> Gat
     is_array = hasattr(texts, "tolist")  # numpy, pandas
     if isinstance(texts, str) or not (is_array or isinstance(texts, (Sequence, pl.Series))):
         raise DataError(
-            f"{shown(type(texts).__name__)} holds no texts",
-            allowed="a folder, a table, or a list of texts",
-            do="give one of these",
+            phrase("{type} holds no texts", type=shown(type(texts).__name__)),
+            allowed=phrase("a folder, a table, or a list of texts"),
+            do=phrase("give one of these"),
         )
     words = tuple("" if text is None else str(text) for text in texts)
     return Gathered(

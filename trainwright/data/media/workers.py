@@ -19,13 +19,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from trainwright.core.errors import DataError, shown
+from trainwright.core.errors import DataError, shown, system_reason
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice, Signature
 from trainwright.core.seeds import derive
 from trainwright.core.task import Task
 from trainwright.data.batch import Batch, Order, Shown, steps_per_epoch
 from trainwright.data.media.folder import UndecodableError
 from trainwright.data.memory import Augment, Transform
+from trainwright.data.told import Tell, unheard
 
 PASS_FILES = 32  # files that a worker hands back at once while all are read [assumed]
 FEW_FILES = 128  # fewer are read sooner than processes start [assumed]
@@ -77,12 +79,12 @@ def read_file(path: str) -> bytes:
     """Raises UndecodableError."""
     try:
         if os.path.getsize(path) > LARGEST_FILE:
-            raise UndecodableError("it is larger than 1 GiB")
+            raise UndecodableError(phrase("it is larger than 1 GiB"))
         data = Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise UndecodableError(getattr(error, "strerror", None) or str(error)) from None
+        raise UndecodableError(system_reason(error)) from None
     if not data:
-        raise UndecodableError("it is empty")
+        raise UndecodableError(phrase("it is empty"))
     return data
 
 
@@ -92,12 +94,12 @@ def read_all(
     *,
     keep: bool,
     workers: int | Literal["auto"],
-    progress: Callable[[int, int], None] | None = None,
+    tell: Tell = unheard,
 ) -> Pass:
     """Decodes every file once; failures are collected, not raised.
 
-    `progress` is told files done and files in all. The loop is idle meanwhile, so auto takes every
-    core.
+    `tell` hears of files done and files in all, first of none. The loop is idle meanwhile, so auto
+    takes every core.
     """
     count = min(MOST_WORKERS, num_cores()) if workers == "auto" else workers
     count = 0 if len(paths) < FEW_FILES else count
@@ -109,14 +111,14 @@ def read_all(
     content = _Content(paths=paths, form=form, blank=blank, keep=keep)
     loader = _loader(content, chunks, count)
     done = 0
+    tell("files", done, len(paths))
     for positions, arrays, digests, failed in _guarded(loader):
         if raw is not None:
             raw[positions[0] : positions[-1] + 1] = arrays
         hashes[positions[0] : positions[-1] + 1] = np.array(digests, dtype=np.uint64)
         failures += failed
         done += len(positions)
-        if progress is not None:
-            progress(done, len(paths))
+        tell("files", done, len(paths))
     return Pass(raw=raw, hashes=hashes, failures=tuple(failures))
 
 
@@ -182,9 +184,12 @@ class FileExamples:
             if failed:
                 ending = "/".join(Path(self.paths[failed[0].position]).parts[-2:])
                 raise DataError(
-                    f"{shown(ending)} could be decoded before and cannot any more: "
-                    f"{failed[0].reason}",
-                    do="put the file back as it was and resume, or start a new run",
+                    phrase(
+                        "{ending} could be decoded before and cannot any more: {reason}",
+                        ending=shown(ending),
+                        reason=failed[0].reason,
+                    ),
+                    do=phrase("put the file back as it was and resume, or start a new run"),
                 )
             inputs = self.transform((raw,))
             if seed is not None and self.augment is not None:
@@ -285,9 +290,11 @@ def _guarded(loader: "DataLoader[Any]") -> Generator[Chunk, None, None]:
                 if isinstance(error, RuntimeError) and "worker" not in str(error):
                     raise
                 raise DataError(
-                    f"a process that decodes files ended: {str(error)[:120]}",
-                    do="look for a lack of memory (or of /dev/shm in a container); set "
-                    "data.workers = 0 to decode in the loop",
+                    phrase("a process that decodes files ended: {error}", error=str(error)[:120]),
+                    do=phrase(
+                        "look for a lack of memory (or of /dev/shm in a container); set "
+                        "data.workers = 0 to decode in the loop"
+                    ),
                 ) from None
             yield chunk
     finally:

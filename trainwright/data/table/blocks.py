@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from trainwright.core.errors import DataError, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice
 from trainwright.data.table import delimited
 from trainwright.data.table.read import json_frame
@@ -65,9 +66,10 @@ def _whole_lines(piece: Piece, *, quoted: bool) -> Iterator[tuple[bytes, int]]:
             refuse_binary(block, piece.path)
             if block.startswith((b"\xff\xfe", b"\xfe\xff")):
                 raise DataError(
-                    f"{shown(piece.path)} is UTF-16, which is not streamed", allowed="UTF-8",
-                    do="save it as UTF-8, or raise data.memory_limit",
-                )  # fmt: skip
+                    phrase("{path} is UTF-16, which is not streamed", path=shown(piece.path)),
+                    allowed="UTF-8",
+                    do=phrase("save it as UTF-8, or raise data.memory_limit"),
+                )
         held += block
         if len(held) < TEXT_BYTES:
             continue
@@ -78,9 +80,14 @@ def _whole_lines(piece: Piece, *, quoted: bool) -> Iterator[tuple[bytes, int]]:
             held = held[end:]
         elif len(held) > 8 * TEXT_BYTES:
             raise DataError(
-                f"{shown(piece.path)}: no row ends within {len(held) >> 20} MiB from line {line}",
-                allowed=f"rows of at most {TEXT_BYTES >> 20} MiB",
-                do="look for a quote that is never closed",
+                phrase(
+                    "{path}: no row ends within {mebibytes} MiB from line {line}",
+                    path=shown(piece.path),
+                    mebibytes=len(held) >> 20,
+                    line=line,
+                ),
+                allowed=phrase("rows of at most {mebibytes} MiB", mebibytes=TEXT_BYTES >> 20),
+                do=phrase("look for a quote that is never closed"),
             )
     if held.strip():
         yield held, line
@@ -131,9 +138,12 @@ def _frame(table: Any) -> pl.DataFrame:
 def _file(piece: Piece) -> Iterator[Any]:
     if piece.packed:
         raise DataError(
-            f"{shown(piece.path)} is packed: Parquet and Arrow files are read from within",
-            allowed="a plain .parquet or .arrow file (they are compressed within)",
-            do="expand it",
+            phrase(
+                "{path} is packed: Parquet and Arrow files are read from within",
+                path=shown(piece.path),
+            ),
+            allowed=phrase("a plain .parquet or .arrow file (they are compressed within)"),
+            do=phrase("expand it"),
         )
     if piece.remote:
         import fsspec
@@ -151,6 +161,11 @@ def _damage(piece: Piece, kind: type[Exception]) -> Iterator[None]:
         yield
     except (kind, OSError, EOFError) as error:
         raise DataError(
-            f"{shown(piece.path)} is damaged or cut short: {shown(str(error).splitlines()[0])}",
-            allowed="a complete Parquet or Arrow file", do="copy or write it again",
-        ) from None  # fmt: skip
+            phrase(
+                "{path} is damaged or cut short: {error}",
+                path=shown(piece.path),
+                error=shown(str(error).splitlines()[0]),
+            ),
+            allowed=phrase("a complete Parquet or Arrow file"),
+            do=phrase("copy or write it again"),
+        ) from None

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from trainwright.core.errors import DataError, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice
 from trainwright.data.table.cells import MISSING_WORDS
 from trainwright.data.table.source import refuse_binary
@@ -44,9 +45,13 @@ def decode(content: bytes, name: str, notices: list[Notice]) -> tuple[bytes, str
             text = content.decode("utf-16")
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{shown(name)} begins as UTF-16 but does not go on so (byte {error.start})",
-                allowed="UTF-8, UTF-16 with its mark, or Windows-1252",
-                do="save it as UTF-8",
+                phrase(
+                    "{name} begins as UTF-16 but does not go on so (byte {byte})",
+                    name=shown(name),
+                    byte=error.start,
+                ),
+                allowed=phrase("UTF-8, UTF-16 with its mark, or Windows-1252"),
+                do=phrase("save it as UTF-8"),
             ) from None
         notices.append(Notice(code="encoding_guessed", values={"encoding": "UTF-16"}))
         content, encoding = text.encode("utf-8", "replace"), "utf-16"
@@ -70,9 +75,9 @@ def _western(content: bytes, name: str) -> tuple[str, bytes]:
     controls = sum(content[:SNIFF_BYTES].count(bytes([c])) for c in (*range(1, 9), *range(14, 27)))
     if controls > 0.01 * min(len(content), SNIFF_BYTES):  # text has none [assumed]
         raise DataError(
-            f"{shown(name)} is neither UTF-8 nor any text encoding known here",
-            allowed="UTF-8, UTF-16 with its mark, or Windows-1252",
-            do="save it as UTF-8; if it is not text, name it by its right suffix",
+            phrase("{name} is neither UTF-8 nor any text encoding known here", name=shown(name)),
+            allowed=phrase("UTF-8, UTF-16 with its mark, or Windows-1252"),
+            do=phrase("save it as UTF-8; if it is not text, name it by its right suffix"),
         )
     try:
         return "Windows-1252", content.decode("cp1252").encode()
@@ -157,11 +162,25 @@ def check_rows(
         line += len(counts)
     if bad:
         raise DataError(
-            f"{shown(name)}: row {first_bad[0]} has {first_bad[1]} cells where the first has "
-            f"{(expected or 0) + 1}; {bad} row{'s' if bad > 1 else ''} differ"
-            f"{'s' if bad == 1 else ''}",
-            allowed="the same number of cells in every row",
-            do="mend these rows (a separator within a cell needs quotes around the cell)",
+            phrase(
+                "{name}: row {row} has {cells} cells where the first has {expected}; "
+                "{num} rows differ",
+                name=shown(name),
+                row=first_bad[0],
+                cells=first_bad[1],
+                expected=(expected or 0) + 1,
+                num=bad,
+            )
+            if bad > 1
+            else phrase(
+                "{name}: row {row} has {cells} cells where the first has {expected}; 1 row differs",
+                name=shown(name),
+                row=first_bad[0],
+                cells=first_bad[1],
+                expected=(expected or 0) + 1,
+            ),
+            allowed=phrase("the same number of cells in every row"),
+            do=phrase("mend these rows (a separator within a cell needs quotes around the cell)"),
         )
 
 
@@ -181,9 +200,10 @@ def named_rows(
         frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
     if not frame.height:
         raise DataError(
-            f"{shown(name)} has a header but no rows", allowed="at least one row",
-            do="check how the file was written",
-        )  # fmt: skip
+            phrase("{name} has a header but no rows", name=shown(name)),
+            allowed=phrase("at least one row"),
+            do=phrase("check how the file was written"),
+        )
     return frame
 
 
@@ -197,9 +217,14 @@ def parse_rows(content: bytes, dialect: Dialect, name: str) -> pl.DataFrame:
         )  # fmt: skip
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError) as error:
         raise DataError(
-            f"{shown(name)} cannot be parsed: {shown(str(error).splitlines()[0])}",
-            allowed="rows of cells, the same number in each", do="check how it was written",
-        ) from None  # fmt: skip
+            phrase(
+                "{name} cannot be parsed: {error}",
+                name=shown(name),
+                error=shown(str(error).splitlines()[0]),
+            ),
+            allowed=phrase("rows of cells, the same number in each"),
+            do=phrase("check how it was written"),
+        ) from None
 
 
 def end_of_first_row(content: bytes, dialect: Dialect) -> int:
@@ -297,9 +322,16 @@ def _refuse_huge_cell(content: bytes, dialect: Dialect, name: str, length: int) 
     pattern = re.compile(rb"[^\n%s]{%d}" % (re.escape(dialect.separator.encode()), CELL_BYTES))
     if pattern.search(content) or (dialect.quoted and _huge_quoted(content)):
         raise DataError(
-            f"{shown(name)} holds a cell of over {CELL_BYTES >> 20} MiB (a row of {length} bytes)",
-            allowed=f"cells of at most {CELL_BYTES} bytes",
-            do="look for a quote that is never closed, or keep long texts in files of their own",
+            phrase(
+                "{name} holds a cell of over {mebibytes} MiB (a row of {length} bytes)",
+                name=shown(name),
+                mebibytes=CELL_BYTES >> 20,
+                length=length,
+            ),
+            allowed=phrase("cells of at most {bytes} bytes", bytes=CELL_BYTES),
+            do=phrase(
+                "look for a quote that is never closed, or keep long texts in files of their own"
+            ),
         )
 
 

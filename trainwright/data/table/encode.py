@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainwright.core.errors import DataError, nearest, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Column, Notice, Signature
 from trainwright.core.task import Task
 from trainwright.data.knobs import DataKnobs
@@ -90,9 +91,9 @@ class TableEncoder:
             absent = [name for name in self.target_columns if name not in frame.columns]
             if absent:
                 raise DataError(
-                    f"there is no column {shown(absent[0])} to compare with",
-                    allowed="the target's column, as in training",
-                    do="add it, or predict without evaluating",
+                    phrase("there is no column {column} to compare with", column=shown(absent[0])),
+                    allowed=phrase("the target's column, as in training"),
+                    do=phrase("add it, or predict without evaluating"),
                 )
             target = frames.raw_target(frame, self.target_columns)
         inputs, said = self.features(self._matched(frame, notices))
@@ -105,9 +106,13 @@ class TableEncoder:
             rows = np.flatnonzero(read.known)
             if not len(rows):
                 raise DataError(
-                    "no row has a target that is known", allowed="targets as in training",
-                    do=f"check the column {', '.join(map(shown, self.target_columns))}",
-                )  # fmt: skip
+                    phrase("no row has a target that is known"),
+                    allowed=phrase("targets as in training"),
+                    do=phrase(
+                        "check the column {columns}",
+                        columns=", ".join(map(shown, self.target_columns)),
+                    ),
+                )
             values = self.coding.encode(read.values[rows])
             inputs = tuple(part[torch.from_numpy(rows)] for part in inputs)
         return self._examples(inputs, values, tuple(notices), frames.Shower(frame=frame, rows=rows))
@@ -180,9 +185,11 @@ class TableEncoder:
         if self.used and len(absent) == len(self.used):
             near = nearest(absent[0], frame.columns)
             raise DataError(
-                "none of the columns that the model knows is there",
+                phrase("none of the columns that the model knows is there"),
                 allowed=", ".join(shown(name) for name in self.used[:10]),
-                do=f"rename {shown(near)} to {shown(absent[0])}" if near else "check the file",
+                do=phrase("rename {near} to {column}", near=shown(near), column=shown(absent[0]))
+                if near
+                else phrase("check the file"),
             )
         known = {*self.given, *self.target_columns}
         extra = [name for name in frame.columns if name not in known]

@@ -10,6 +10,7 @@ import polars as pl
 import torch
 
 from trainwright.core.errors import DataError, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice
 from trainwright.data.batch import Shown
 from trainwright.data.table.cells import typed, words_of
@@ -100,9 +101,9 @@ def raw_target(frame: pl.DataFrame, columns: Sequence[str]) -> Raw:
         numbers = [part for part in parts if isinstance(part, np.ndarray)]
         if len(numbers) < len(parts):
             raise DataError(
-                "of several target columns each must hold numbers",
-                allowed="0 and 1 in each (several labels), or numbers (regression)",
-                do="name one column, or turn the words into 0 and 1",
+                phrase("of several target columns each must hold numbers"),
+                allowed=phrase("0 and 1 in each (several labels), or numbers (regression)"),
+                do=phrase("name one column, or turn the words into 0 and 1"),
             )
         return np.stack(numbers, axis=1)
     series = frame[columns[0]]
@@ -110,16 +111,20 @@ def raw_target(frame: pl.DataFrame, columns: Sequence[str]) -> Raw:
         return series.cast(pl.Float64).fill_null(np.nan).to_numpy()
     if series.dtype == pl.Datetime:
         raise DataError(
-            f"the target {shown(columns[0])} holds dates", allowed="classes or numbers",
-            do="compute the number of days that you want to predict, as a column of its own",
-        )  # fmt: skip
+            phrase("the target {target} holds dates", target=shown(columns[0])),
+            allowed=phrase("classes or numbers"),
+            do=phrase(
+                "compute the number of days that you want to predict, as a column of its own"
+            ),
+        )
     if isinstance(series.dtype, pl.List):
         return series.to_list()
     if series.dtype.is_nested() or series.dtype == pl.Binary:
         raise DataError(
-            f"the target {shown(columns[0])} holds nested values", allowed="classes or numbers",
-            do="name another column with data.target",
-        )  # fmt: skip
+            phrase("the target {target} holds nested values", target=shown(columns[0])),
+            allowed=phrase("classes or numbers"),
+            do=phrase("name another column with data.target"),
+        )
     return words_of(series).to_list()
 
 
@@ -138,7 +143,7 @@ def raw_of(given: Any) -> Raw:
             values = given.astype(str).tolist() if given.dtype.kind != "b" else given.tolist()
             return [str(v).lower() if isinstance(v, bool) else v for v in values]
         if given.dtype.kind != "O" or given.ndim != 1:
-            raise _refused(f"an array of {given.dtype}")
+            raise _refused(phrase("an array of {dtype}", dtype=given.dtype))
         given = given.tolist()
     frame = typed(as_frame({"target": given}) if not hasattr(given, "columns") else as_frame(given))
     return raw_target(frame.frame, frame.frame.columns)
@@ -173,14 +178,14 @@ def _plain(value: Any) -> Any:
         return [str(_plain(item)) for item in value]
     if hasattr(value, "isoformat"):
         return str(value.isoformat())
-    raise _refused(f"objects of type {type(value).__name__}")
+    raise _refused(phrase("objects of type {type}", type=type(value).__name__))
 
 
 def _refused(what: str) -> DataError:
     return DataError(
-        f"{what} cannot be examples or targets",
-        allowed="numbers, words, truth values, dates, lists of words",
-        do="convert them first, e.g. array.astype(float)",
+        phrase("{what} cannot be examples or targets", what=what),
+        allowed=phrase("numbers, words, truth values, dates, lists of words"),
+        do=phrase("convert them first, e.g. array.astype(float)"),
     )
 
 
@@ -210,9 +215,10 @@ def _from_array(source: Any, names: Sequence[str]) -> pl.DataFrame:
     if isinstance(source, (list, tuple)) and source and isinstance(source[0], (list, tuple)):
         if len({len(row) for row in source}) != 1:
             raise DataError(
-                "the rows of the list differ in length", allowed="rows of one length",
-                do="mend the rows",
-            )  # fmt: skip
+                phrase("the rows of the list differ in length"),
+                allowed=phrase("rows of one length"),
+                do=phrase("mend the rows"),
+            )
         columns = [list(column) for column in zip(*source, strict=True)]
         return pl.DataFrame(
             [_series(name, c) for name, c in zip(_named(names, len(columns)), columns, strict=True)]
@@ -220,12 +226,13 @@ def _from_array(source: Any, names: Sequence[str]) -> pl.DataFrame:
     if isinstance(source, (list, tuple)):
         return pl.DataFrame([_series(_named(names, 1)[0], source)])
     if not isinstance(source, np.ndarray):
-        raise _refused(f"a {type(source).__name__}")
+        raise _refused(phrase("a {noun}", noun=type(source).__name__))
     if source.dtype.kind == "O" or source.dtype.names:
-        raise _refused(f"an array of {'objects' if source.dtype.kind == 'O' else 'records'}")
+        objects = source.dtype.kind == "O"
+        raise _refused(phrase("an array of objects") if objects else phrase("an array of records"))
     array = source[:, None] if source.ndim == 1 else source
     if array.ndim != 2:
-        raise _refused(f"an array of {array.ndim} dimensions")
+        raise _refused(phrase("an array of {num} dimensions", num=array.ndim))
     return pl.DataFrame(
         [pl.Series(n, array[:, i]) for i, n in enumerate(_named(names, array.shape[1]))]
     )

@@ -12,6 +12,7 @@ import polars as pl
 import torch
 
 from trainwright.core.errors import DataError, did_you_mean, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Column, Notice, Role, Signature, Understanding
 from trainwright.core.task import Task
 from trainwright.data.batch import Prepared, Shown
@@ -27,6 +28,7 @@ from trainwright.data.table.encode import (
 )
 from trainwright.data.table.frames import Shower, cell_text, raw_target
 from trainwright.data.table.numbers import LARGEST, fit_numbers
+from trainwright.data.table.refused import unequal_lengths
 from trainwright.data.table.roles import columns_of, numeric_columns
 from trainwright.data.table.target import (
     Raw,
@@ -35,6 +37,7 @@ from trainwright.data.table.target import (
     fit_coding,
     read_target,
 )
+from trainwright.data.told import Tell, unheard
 
 USED: tuple[Role, ...] = ("numeric", "categorical", "boolean", "date")
 
@@ -91,7 +94,7 @@ def understand(frame: pl.DataFrame, knobs: DataKnobs, *, given: Raw | None = Non
 
 def prepare_frame(
     frame: pl.DataFrame, knobs: DataKnobs, *, seed: int, one_tensor: bool, origin: Origin,
-    given: Raw | None = None,
+    given: Raw | None = None, tell: Tell = unheard,
 ) -> Prepared:  # fmt: skip
     """A typed frame as split and encoded examples. A table that names files which are there is
     read as these files; one whose only column to learn from is a text, as text."""
@@ -103,14 +106,14 @@ def prepare_frame(
         name for name in files if known.target_columns and _some_exist(frame[name], origin.folder)
     ]
     if files:
-        return _prepare_files(frame, known, files[0], knobs, seed, origin)
+        return _prepare_files(frame, known, files[0], knobs, seed, origin, tell)
     if not used and texts:
         return _prepare_text(known, texts[0], knobs, seed, origin)
     if not used:
         raise DataError(
-            "the table has no column to learn from",
-            allowed="at least one column of numbers, words, truth values, dates or texts",
-            do="give a column a role with data.columns, e.g. {zip = 'categorical'}",
+            phrase("the table has no column to learn from"),
+            allowed=phrase("at least one column of numbers, words, truth values, dates or texts"),
+            do=phrase("give a column a role with data.columns, e.g. {{zip = 'categorical'}}"),
         )
     labels = _labels(known.target)
     rows = split_rows(
@@ -155,9 +158,10 @@ def prepare_matrix(
     used = np.array([i for i, c in enumerate(columns) if c.role in USED], dtype=np.int64)
     if not len(used):
         raise DataError(
-            "every column of the array has the same value in all rows",
-            allowed="at least one column that varies", do="check how the array was made",
-        )  # fmt: skip
+            phrase("every column of the array has the same value in all rows"),
+            allowed=phrase("at least one column that varies"),
+            do=phrase("check how the array was made"),
+        )
     rows = split_rows(
         len(values), valid_fraction=knobs.valid_fraction, test_fraction=knobs.test_fraction,
         seed=seed, labels=_labels(target), row_hashes=hash_rows(values),
@@ -269,22 +273,15 @@ def times_of(series: pl.Series) -> np.ndarray:
     seconds, _ = seconds_of(series)
     if np.isnan(seconds).all():
         raise DataError(
-            f"the column {shown(series.name)} holds neither dates nor numbers",
-            allowed="dates such as 2026-03-01, or numbers that grow with time",
-            do="name another column with data.time",
+            phrase("the column {name} holds neither dates nor numbers", name=shown(series.name)),
+            allowed=phrase("dates such as 2026-03-01, or numbers that grow with time"),
+            do=phrase("name another column with data.time"),
         )
     return seconds
 
 
 def is_moment(frame: pl.DataFrame, column: Column) -> bool:
     return column.role == "time" and frame[column.name].dtype == pl.Datetime
-
-
-def unequal_lengths(num_inputs: int, num_targets: int) -> DataError:
-    return DataError(
-        f"there are {num_inputs} inputs and {num_targets} targets",
-        allowed="one target for each input", do="pass X and y of the same length",
-    )  # fmt: skip
 
 
 def _prepare_text(
@@ -311,15 +308,16 @@ def _prepare_text(
 
 
 def _prepare_files(
-    frame: pl.DataFrame, known: Understood, name: str, knobs: DataKnobs, seed: int, origin: Origin
-) -> Prepared:
+    frame: pl.DataFrame, known: Understood, name: str, knobs: DataKnobs, seed: int, origin: Origin,
+    tell: Tell,
+) -> Prepared:  # fmt: skip
     from trainwright.data.media.prepare import prepare_manifest
 
     said = [n for n in known.notices if n not in known.target.notices and n.code != "columns_path"]
     return prepare_manifest(
-        frame, name, target_column=known.target_columns[0], folder=origin.folder, knobs=knobs,
-        seed=seed, source=origin.source, columns=known.columns,
-        notices=(*origin.notices, *said),
+        frame, name, target_column=",".join(known.target_columns), folder=origin.folder,
+        knobs=knobs, seed=seed, source=origin.source, columns=known.columns,
+        notices=(*origin.notices, *said), tell=tell,
     )  # fmt: skip
 
 
@@ -366,13 +364,14 @@ def _add_split_columns(
         knob = {"ignored": "split"}.get(role, role)
         if name not in frame.columns:
             raise DataError(
-                f"data.{knob} names {shown(name)}, which is no column",
-                allowed="a column of the table", do=did_you_mean(name, frame.columns),
+                phrase("data.{knob} names {name}, which is no column", knob=knob, name=shown(name)),
+                allowed=phrase("a column of the table"), do=did_you_mean(name, frame.columns),
             )  # fmt: skip
         if name in fixed:
             raise DataError(
-                f"data.{knob} names {shown(name)}, which is the target",
-                allowed="another column", do=f"drop data.{knob}, or name another target",
+                phrase("data.{knob} names {name}, which is the target", knob=knob,
+                       name=shown(name)), allowed=phrase("another column"),
+                do=phrase("drop data.{knob}, or name another target", knob=knob),
             )  # fmt: skip
         fixed[name] = (role, Notice(code=f"reason.decides_{knob}"))
 

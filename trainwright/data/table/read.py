@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from trainwright.core.errors import DataError, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice
 from trainwright.data.table import delimited
 from trainwright.data.table.cells import typed
@@ -65,9 +66,10 @@ def read_piece(piece: Piece, content: bytes, notices: list[Notice]) -> tuple[pl.
             return frame, dialect.separator == ";"
     if not frame.height or not frame.width:
         raise DataError(
-            f"{shown(piece.path)} has no rows", allowed="at least one row and one column",
-            do="check how the file was written",
-        )  # fmt: skip
+            phrase("{path} has no rows", path=shown(piece.path)),
+            allowed=phrase("at least one row and one column"),
+            do=phrase("check how the file was written"),
+        )
     return frame, False
 
 
@@ -96,10 +98,14 @@ def _columnar(piece: Piece, content: bytes) -> pl.DataFrame:
         return pl.read_ipc(io.BytesIO(content))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         raise DataError(
-            f"{shown(piece.path)} is damaged or cut short: "
-            f"{shown((str(error) or type(error).__name__).splitlines()[0])}",
-            allowed="a complete Parquet or Arrow file", do="copy or write it again",
-        ) from None  # fmt: skip
+            phrase(
+                "{path} is damaged or cut short: {error}",
+                path=shown(piece.path),
+                error=shown((str(error) or type(error).__name__).splitlines()[0]),
+            ),
+            allowed=phrase("a complete Parquet or Arrow file"),
+            do=phrase("copy or write it again"),
+        ) from None
 
 
 def _json_lines(content: bytes, name: str, notices: list[Notice]) -> pl.DataFrame:
@@ -119,9 +125,9 @@ def json_frame(text: str, name: str, notices: list[Notice], first_line: int = 1)
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise DataError(
-                f"{shown(name)}: row {number + 1} is not an object",
-                allowed='one object per line, as {"age": 41, "churned": true}',
-                do="write each row as an object with column names",
+                phrase("{name}: row {row} is not an object", name=shown(name), row=number + 1),
+                allowed=phrase('one object per line, as {{"age": 41, "churned": true}}'),
+                do=phrase("write each row as an object with column names"),
             )
         for key, value in row.items():
             columns.setdefault(key, [None] * number).append(value)
@@ -167,11 +173,17 @@ def _json_rows(text: str, name: str, first_line: int) -> list[object]:
                 rows.append(json.loads(row))
         return rows
     except (ValueError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else "it is nested too deeply"
+        deep = phrase("it is nested too deeply")
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else deep
         raise DataError(
-            f"{shown(name)}: line {line} is not JSON ({reason})",
-            allowed='one object per line, as {"age": 41, "churned": true}',
-            do="mend that line",
+            phrase(
+                "{name}: line {line} is not JSON ({reason})",
+                name=shown(name),
+                line=line,
+                reason=reason,
+            ),
+            allowed=phrase('one object per line, as {{"age": 41, "churned": true}}'),
+            do=phrase("mend that line"),
         ) from None
 
 

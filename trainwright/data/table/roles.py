@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from trainwright.core.errors import DataError, did_you_mean, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Column, Notice, Role
 from trainwright.data.split import hash_rows
 
@@ -43,9 +44,10 @@ def columns_of(
     for name in overrides:
         if name not in frame.columns:
             raise DataError(
-                f"data.columns names {shown(name)}, which is no column",
-                allowed="columns of the table", do=did_you_mean(name, frame.columns),
-            )  # fmt: skip
+                phrase("data.columns names {name}, which is no column", name=shown(name)),
+                allowed=phrase("columns of the table"),
+                do=did_you_mean(name, frame.columns),
+            )
     numeric = [name for name, dtype in frame.schema.items() if dtype.is_numeric()]
     found = numeric_columns(frame.select(numeric).to_numpy(), numeric) if numeric else {}
     for name in frame.columns:

@@ -14,7 +14,8 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import IO, Any
 
-from trainwright.core.errors import DataError, shown
+from trainwright.core.errors import DataError, shown, system_reason
+from trainwright.core.phrases import phrase
 
 BOMB_RATIO = 200  # text compresses at most about 1:100 [assumed]
 BOMB_BYTES = 1 << 30  # below this any ratio is harmless [assumed]
@@ -26,15 +27,7 @@ _SUFFIXES = {
     ".parquet": "parquet", ".pq": "parquet",
     ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow",
 }  # fmt: skip
-_MAGIC = {
-    b"PK\x03\x04": "a zip archive (perhaps a spreadsheet)", b"\x89PNG": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image", b"GIF8": "a GIF image", b"%PDF": "a PDF",
-    b"\x7fELF": "a program", b"\x93NUMPY": "a NumPy array", b"RIFF": "a recording or image",
-    b"SQLite format 3": "a database", b"\xd0\xcf\x11\xe0": "an old Office file",
-    b"7z\xbc\xaf": "a 7z archive",
-}  # fmt: skip
 _PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt")
-FORMATS = "CSV, TSV, JSONL, Parquet, Arrow or Feather, plain or packed as .gz, .zst, .bz2, .xz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,23 +53,27 @@ def find_pieces(source: str) -> list[Piece]:
         found = sorted(p for p in glob(path, recursive=True) if os.path.isfile(p))
         if not found:
             raise DataError(
-                f"no file matches {shown(source)}", allowed="a pattern that matches some files",
-                do=f"look at what the folder holds: {_neighbours(path)}",
-            )  # fmt: skip
+                phrase("no file matches {source}", source=shown(source)),
+                allowed=phrase("a pattern that matches some files"),
+                do=phrase("look at what the folder holds: {near}", near=_neighbours(path)),
+            )
     elif os.path.isdir(path):
         files = sorted(p for p in map(str, Path(path).iterdir()) if os.path.isfile(p))
         found = [p for p in files if is_table_name(p)]
         if not found:
             raise DataError(
-                f"the folder {shown(source)} holds no examples",
-                allowed="table files, or one folder of images, recordings or texts per class",
-                do="name the folder whose folders are the classes, or a file",
+                phrase("the folder {source} holds no examples", source=shown(source)),
+                allowed=phrase(
+                    "table files, or one folder of images, recordings or texts per class"
+                ),
+                do=phrase("name the folder whose folders are the classes, or a file"),
             )
     elif not os.path.exists(path):
         raise DataError(
-            f"there is no file {shown(source)}", allowed="a file, folder, pattern or URL",
-            do=f"check the path: {_neighbours(path)}",
-        )  # fmt: skip
+            phrase("there is no file {source}", source=shown(source)),
+            allowed=phrase("a file, folder, pattern or URL"),
+            do=phrase("check the path: {near}", near=_neighbours(path)),
+        )
     else:
         found = [path]
     return [_piece(name, os.path.getsize(name)) for name in found]
@@ -111,9 +108,14 @@ def blocks_of(piece: Piece, block_bytes: int = _BLOCK) -> Iterator[bytes]:
         if piece.packed:
             raise _damaged(piece, error) from None
         raise DataError(
-            f"{shown(piece.path)} cannot be read: {error.strerror or type(error).__name__}",
-            allowed="a file that this user may read", do="check its permissions and the disk",
-        ) from None  # fmt: skip
+            phrase(
+                "{path} cannot be read: {reason}",
+                path=shown(piece.path),
+                reason=system_reason(error),
+            ),
+            allowed=phrase("a file that this user may read"),
+            do=phrase("check its permissions and the disk"),
+        ) from None
 
 
 def _expanded(piece: Piece, block_bytes: int) -> Iterator[bytes]:
@@ -154,34 +156,63 @@ def _zstandard(raw: IO[bytes]) -> Iterator[bytes]:
         if out:
             yield out
     if frame is not None:
-        raise EOFError("the last frame is incomplete")
+        raise EOFError(phrase("the last frame is incomplete"))
 
 
 def refuse_binary(content: bytes, name: str) -> None:
     """Raises DataError when text was expected and the bytes are something else."""
     if not content.strip(b"\xef\xbb\xbf \t\r\n\x00"):
         raise DataError(
-            f"{shown(name)} is empty", allowed="a header line and at least one row",
-            do="check how the file was written",
-        )  # fmt: skip
-    kind = next((words for magic, words in _MAGIC.items() if content.startswith(magic)), None)
+            phrase("{name} is empty", name=shown(name)),
+            allowed=phrase("a header line and at least one row"),
+            do=phrase("check how the file was written"),
+        )
+    kind = _foreign(content)
     if content[:1] == b"\x80" and len(content) > 1 and content[1] in (2, 3, 4, 5):
         raise pickle_refused(name)
     wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     if kind is None and not wide and b"\x00" in content:
-        kind = "binary (it holds NUL bytes)"
+        kind = phrase("binary (it holds NUL bytes)")
     if kind is not None:
         raise DataError(
-            f"{shown(name)} is {kind}, not a table", allowed=FORMATS,
-            do="export the table as CSV or Parquet",
-        )  # fmt: skip
+            phrase("{name} is {kind}, not a table", name=shown(name), kind=kind),
+            allowed=_formats(),
+            do=phrase("export the table as CSV or Parquet"),
+        )
+
+
+def _foreign(content: bytes) -> str | None:
+    """What begins with these bytes, where it is no table."""
+    kinds = {
+        b"PK\x03\x04": phrase("a zip archive (perhaps a spreadsheet)"),
+        b"\x89PNG": phrase("a PNG image"),
+        b"\xff\xd8\xff": phrase("a JPEG image"),
+        b"GIF8": phrase("a GIF image"),
+        b"%PDF": phrase("a PDF"),
+        b"\x7fELF": phrase("a program"),
+        b"\x93NUMPY": phrase("a NumPy array"),
+        b"RIFF": phrase("a recording or image"),
+        b"SQLite format 3": phrase("a database"),
+        b"\xd0\xcf\x11\xe0": phrase("an old Office file"),
+        b"7z\xbc\xaf": phrase("a 7z archive"),
+    }
+    return next((words for magic, words in kinds.items() if content.startswith(magic)), None)
+
+
+def _formats() -> str:
+    return phrase(
+        "CSV, TSV, JSONL, Parquet, Arrow or Feather, plain or packed as .gz, .zst, .bz2, .xz"
+    )
 
 
 def pickle_refused(name: str) -> DataError:
     return DataError(
-        f"{shown(name)} is a pickle, which could run any code when opened; it was not opened",
-        allowed=FORMATS,
-        do="write the data as Parquet, CSV or npz, e.g. frame.to_parquet('data.parquet')",
+        phrase(
+            "{name} is a pickle, which could run any code when opened; it was not opened",
+            name=shown(name),
+        ),
+        allowed=_formats(),
+        do=phrase("write the data as Parquet, CSV or npz, e.g. frame.to_parquet('data.parquet')"),
     )
 
 
@@ -206,14 +237,16 @@ def _expect_magic(path: str, head: bytes, format: str) -> None:
     """A file is what its name says; Arrow's stream format begins with FFFFFFFF."""
     if format == "parquet" and head[:4] != b"PAR1":
         raise DataError(
-            f"{shown(path)} is called Parquet but is not", allowed=FORMATS,
-            do="check how it was written, or give it the right suffix",
-        )  # fmt: skip
+            phrase("{path} is called Parquet but is not", path=shown(path)),
+            allowed=_formats(),
+            do=phrase("check how it was written, or give it the right suffix"),
+        )
     if format == "arrow" and head[:4] not in (b"ARRO", b"FEA1", b"\xff\xff\xff\xff"):
         raise DataError(
-            f"{shown(path)} is called Arrow but is not", allowed=FORMATS,
-            do="check how it was written, or give it the right suffix",
-        )  # fmt: skip
+            phrase("{path} is called Arrow but is not", path=shown(path)),
+            allowed=_formats(),
+            do=phrase("check how it was written, or give it the right suffix"),
+        )
 
 
 def _packed_by_magic(head: bytes) -> str | None:
@@ -256,32 +289,53 @@ def _remote(source: str) -> list[Piece]:
         found = [(system.unstrip_protocol(p), system.info(p)) for p in sorted(paths)]
     except Exception as error:  # each of fsspec's back ends raises its own kinds
         raise DataError(
-            f"{shown(source)} cannot be opened: {type(error).__name__} {shown(str(error))}",
-            allowed="a local path, or a URL that fsspec knows, as https://… or s3://…",
-            do="check the address and the network; some schemes need a package (s3fs, gcsfs)",
+            phrase(
+                "{source} cannot be opened: {type} {error}",
+                source=shown(source),
+                type=type(error).__name__,
+                error=shown(str(error)),
+            ),
+            allowed=phrase("a local path, or a URL that fsspec knows, as https://… or s3://…"),
+            do=phrase(
+                "check the address and the network; some schemes need a package (s3fs, gcsfs)"
+            ),
         ) from None
     if not found:
         raise DataError(
-            f"no file matches {shown(source)}", allowed="a URL of at least one file",
-            do="check the address",
-        )  # fmt: skip
+            phrase("no file matches {source}", source=shown(source)),
+            allowed=phrase("a URL of at least one file"),
+            do=phrase("check the address"),
+        )
     return [_piece(name, int(info.get("size") or 1), remote=True) for name, info in found]
 
 
 def _refuse_bomb(piece: Piece, total: int) -> None:
     if piece.packed and total > BOMB_BYTES and total > BOMB_RATIO * max(1, piece.size):
         raise DataError(
-            f"{shown(piece.path)} grows to over {BOMB_RATIO} times its size when expanded",
-            allowed=f"at most {BOMB_RATIO}:1 beyond {BOMB_BYTES >> 30} GiB",
-            do="if you trust it, expand it yourself and name the expanded file",
+            phrase(
+                "{path} grows to over {ratio} times its size when expanded",
+                path=shown(piece.path),
+                ratio=BOMB_RATIO,
+            ),
+            allowed=phrase(
+                "at most {ratio}:1 beyond {gibibytes} GiB",
+                ratio=BOMB_RATIO,
+                gibibytes=BOMB_BYTES >> 30,
+            ),
+            do=phrase("if you trust it, expand it yourself and name the expanded file"),
         )
 
 
 def _damaged(piece: Piece, error: Exception) -> DataError:
     return DataError(
-        f"{shown(piece.path)} is damaged or cut short: {shown(str(error))[1:-1]}",
-        allowed="a complete file", do="copy or download it again",
-    )  # fmt: skip
+        phrase(
+            "{path} is damaged or cut short: {error}",
+            path=shown(piece.path),
+            error=shown(str(error))[1:-1],
+        ),
+        allowed=phrase("a complete file"),
+        do=phrase("copy or download it again"),
+    )
 
 
 def _neighbours(path: str) -> str:
@@ -292,9 +346,12 @@ def _neighbours(path: str) -> str:
     try:
         names = sorted(os.listdir(folder if os.path.isdir(folder) else "."))
     except OSError:
-        return "its folder cannot be listed"
+        return phrase("its folder cannot be listed")
     near = get_close_matches(os.path.basename(path), names, n=3, cutoff=0.6)
     if near:
-        return "did you mean " + " or ".join(shown(name) for name in near) + "?"
-    listed = ", ".join(shown(name) for name in names[:5])
-    return f"{shown(folder)} holds {listed or 'nothing'}{' …' if len(names) > 5 else ''}"
+        names = phrase(" or ").join(shown(name) for name in near)
+        return phrase("did you mean {names}?", names=names)
+    if not names:
+        return phrase("{folder} holds nothing", folder=shown(folder))
+    listed = ", ".join(shown(name) for name in names[:5]) + (" …" if len(names) > 5 else "")
+    return phrase("{folder} holds {listed}", folder=shown(folder), listed=listed)

@@ -12,7 +12,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from trainwright.core.errors import DataError, shown
+from trainwright.core.errors import DataError, shown, system_reason
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice, Signature
 from trainwright.core.seeds import derive
 from trainwright.core.task import Task
@@ -52,9 +53,16 @@ class Spool:
                 done += os.write(self._file, data[done:])
         except OSError as error:
             raise DataError(
-                f"the encoded table does not fit on the disk: {error.strerror}",
-                allowed=f"{self.dtype.itemsize} bytes for each row in {shown(folder())}",
-                do="make space, or set TMPDIR to a folder on a larger disk",
+                phrase(
+                    "the encoded table does not fit on the disk: {reason}",
+                    reason=system_reason(error),
+                ),
+                allowed=phrase(
+                    "{bytes} bytes for each row in {folder}",
+                    bytes=self.dtype.itemsize,
+                    folder=shown(folder()),
+                ),
+                do=phrase("make space, or set TMPDIR to a folder on a larger disk"),
             ) from None
         self.num += len(rows)
 

@@ -11,6 +11,7 @@ import polars as pl
 import torch
 
 from trainwright.core.errors import DataError
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Column, Notice, Understanding
 from trainwright.core.seeds import derive
 from trainwright.core.task import Task
@@ -26,6 +27,7 @@ from trainwright.data.table.prepare import USED, Understood, is_moment, times_of
 from trainwright.data.table.source import Piece, find_pieces
 from trainwright.data.table.spool import Spool, SpooledExamples
 from trainwright.data.table.target import Target, TargetCoding, fit_coding, ordered_classes
+from trainwright.data.told import Stage, Tell, told, unheard
 
 SAMPLE_ROWS = 50_000  # rows that roles and quantiles are taken from [assumed]
 
@@ -72,21 +74,23 @@ class _Seen:
 
 
 def prepare_stream(
-    source: str, knobs: DataKnobs, *, seed: int, one_tensor: bool, fingerprint: str
-) -> Prepared:
+    source: str, knobs: DataKnobs, *, seed: int, one_tensor: bool, fingerprint: str,
+    tell: Tell = unheard,
+) -> Prepared:  # fmt: skip
     """A table as examples on disk.
 
     Raises DataError as for tables in memory, and for texts and files, which are not streamed.
     """
     pieces = find_pieces(source)
     notices: list[Notice] = []
-    known = understand(_sample(pieces, seed, notices), knobs)
+    sampled, num_rows = _sample(pieces, seed, notices, tell)
+    known = understand(sampled, knobs)
     used = [c.name for c in known.columns if c.role in USED or is_moment(known.frame, c)]
     if not used:
         raise DataError(
-            "a streamed table needs a column of numbers, words, truth values or dates",
-            allowed="tables; texts and files named by a table are not streamed",
-            do="raise data.memory_limit, or write texts as files",
+            phrase("a streamed table needs a column of numbers, words, truth values or dates"),
+            allowed=phrase("tables; texts and files named by a table are not streamed"),
+            do=phrase("raise data.memory_limit, or write texts as files"),
         )
     splitter = _splitter(known, used, knobs, seed)
     chosen = splitter(known.frame) == TRAIN
@@ -100,12 +104,14 @@ def prepare_stream(
     )  # fmt: skip
     needed = [*used, *known.target_columns]
     needed += [n for n in (knobs.split, knobs.group, knobs.time) if n and n not in needed]
-    stream = _Stream(pieces=pieces, needed=tuple(needed), schema=known.frame.schema)
+    stream = _Stream(pieces=pieces, needed=tuple(needed), schema=known.frame.schema,
+                     num_rows=num_rows, tell=tell)  # fmt: skip
     seen = _count(stream, known, draft, splitter)
     if not seen.rows[TRAIN]:
         raise DataError(
-            "the split leaves no training rows", allowed="at least one row in train",
-            do="check data.split, or lower data.valid_fraction and data.test_fraction",
+            phrase("the split leaves no training rows"),
+            allowed=phrase("at least one row in train"),
+            do=phrase("check data.split, or lower data.valid_fraction and data.test_fraction"),
         )  # fmt: skip
     encoder = _fitted(draft, known, seen, knobs, one_tensor)
     return _written(
@@ -121,10 +127,12 @@ class _Stream:
     pieces: list[Piece]
     needed: tuple[str, ...]
     schema: pl.Schema
+    num_rows: int
+    tell: Tell
 
-    def __iter__(self) -> Iterator[tuple[int, pl.DataFrame]]:
+    def frames(self, stage: Stage) -> Iterator[tuple[int, pl.DataFrame]]:
         row = 0
-        for frame in frames_of(self.pieces, []):
+        for frame in told(frames_of(self.pieces, []), self.tell, stage, self.num_rows):
             absent = {n: pl.lit(None, pl.Float64) for n in self.needed if n not in frame.columns}
             chosen = frame.with_columns(**absent).select(self.needed)
             yield row, tidy(pl.DataFrame([self._typed(series) for series in chosen]))
@@ -136,13 +144,15 @@ class _Stream:
         return simplified(series)
 
 
-def _sample(pieces: list[Piece], seed: int, notices: list[Notice]) -> pl.DataFrame:
-    """At most 2 SAMPLE_ROWS rows spread over the whole table: each block keeps the rows with the
-    smallest draws, and the share kept halves when the sample is full."""
+def _sample(
+    pieces: list[Piece], seed: int, notices: list[Notice], tell: Tell
+) -> tuple[pl.DataFrame, int]:
+    """At most 2 SAMPLE_ROWS rows spread over the whole table, and how many it has: each block keeps
+    the rows with the smallest draws, and the share kept halves when the sample is full."""
     random = np.random.default_rng(derive(seed, "sample"))
     kept: list[tuple[np.ndarray, pl.DataFrame]] = []
     limit, held, total = 1.0, 0, 0
-    for frame in frames_of(pieces, notices):
+    for frame in told(frames_of(pieces, notices), tell, "rows_sampled", None):
         draws = random.random(frame.height)
         total += frame.height
         below = draws < limit
@@ -154,13 +164,13 @@ def _sample(pieces: list[Piece], seed: int, notices: list[Notice]) -> pl.DataFra
             held = sum(len(d) for d, _ in kept)
     if not held:
         raise DataError(
-            "the table has no rows", allowed="at least one row", do="check how it was written"
-        )
+            phrase("the table has no rows"), allowed=phrase("at least one row"),
+            do=phrase("check how it was written"),
+        )  # fmt: skip
     notices.append(Notice(code="stream_sampled", values={"rows": held}))
-    frame = pl.concat([f for _, f in kept], how="diagonal_relaxed")
-    found = typed(frame)
+    found = typed(pl.concat([f for _, f in kept], how="diagonal_relaxed"))
     notices += found.notices
-    return found.frame
+    return found.frame, total
 
 
 def _splitter(
@@ -228,7 +238,7 @@ def _count(stream: _Stream, known: Understood, draft: TableEncoder, splitter: Ca
         numbers=_sums(width), target=_sums(task.num_targets), classes=Counter(),
         words={c.name: Counter() for c in draft.categories},
     )  # fmt: skip
-    for _, frame in stream:
+    for _, frame in stream.frames("rows_counted"):
         raw = raw_target(frame, known.target_columns)
         classes = task.kind in ("binary", "multiclass") and len(known.target_columns) == 1
         if classes:
@@ -318,7 +328,7 @@ def _written(
     spools = {split: Spool(width, codes, encoder.coding.empty(1)) for split in (TRAIN, VALID, TEST)}
     counts = np.zeros(len(encoder.task.classes), dtype=np.int64)
     dropped = 0
-    for first, frame in stream:
+    for first, frame in stream.frames("rows_encoded"):
         target = encoder.coding.read(raw_target(frame, known.target_columns))
         inputs, _ = encoder.features(frame)
         values = encoder.coding.encode(target.values)

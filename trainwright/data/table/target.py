@@ -9,13 +9,18 @@ import torch
 from torch import Tensor
 
 from trainwright.core.errors import DataError, did_you_mean, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice
 from trainwright.core.task import Task, TaskKind
+from trainwright.data.table.refused import (
+    MAX_CLASS_VALUES,
+    refuse_many,
+    refuse_nothing,
+    refuse_other_task,
+)
 
 USUAL_NAMES = ("target", "label", "class", "y")
-MAX_CLASS_VALUES = 20  # whole numbers with more values are regression [assumed]
 MIN_PER_CLASS = 3  # mean examples per whole number for it to be a class [assumed]
-MAX_CLASSES = 1000  # more words than that are no classes unless the task says so [assumed]
 POSITIVE = frozenset(
     ("yes", "y", "true", "t", "positive", "pos", "1", "1.0", "ja", "si", "sí", "oui", "是", "真",
      "有", "present", "malignant", "spam", "fraud", "anomaly", "churned")
@@ -141,8 +146,8 @@ def choose_target(names: Sequence[str], wanted: str | None) -> tuple[list[str], 
     if trimmed and not missing:
         return trimmed, Notice(code="reason.target_named")
     raise DataError(
-        f"there is no column {shown(missing[0])} to predict",
-        allowed="a column of the table, or several joined by commas",
+        phrase("there is no column {column} to predict", column=shown(missing[0])),
+        allowed=phrase("a column of the table, or several joined by commas"),
         do=did_you_mean(missing[0], [shown(n)[1:-1] for n in names]),
     )
 
@@ -176,13 +181,18 @@ def _read_numbers(
     if len(infinite):
         rows = ", ".join(str(row + 1) for row in infinite[:5])
         raise DataError(
-            f"the target {shown(name)} is infinite in {len(infinite)} rows, the first: {rows}",
-            allowed="finite numbers, or an empty cell where the value is not known",
-            do="mend or empty these cells",
+            phrase(
+                "the target {name} is infinite in {num} rows, the first: {rows}",
+                name=shown(name),
+                num=len(infinite),
+                rows=rows,
+            ),
+            allowed=phrase("finite numbers, or an empty cell where the value is not known"),
+            do=phrase("mend or empty these cells"),
         )
     known = ~np.isnan(values)
     if coding is None:
-        _refuse_nothing(values[known], name)
+        refuse_nothing(values[known], name)
         kind = _kind_of_numbers(values[known], wanted)
     else:
         kind = coding.task.kind
@@ -199,10 +209,10 @@ def _read_numbers(
     words = [number_word(value) for value in present.tolist()]
     if coding is not None:
         return _recoded(words, codes, known, coding)
-    _refuse_many(len(words), len(values), wanted, name)
+    refuse_many(len(words), len(values), wanted, name)
     task = Task(kind="binary" if len(words) == 2 else "multiclass", target=name,
                 classes=tuple(words))  # fmt: skip
-    _refuse_other_task(task, wanted, name)
+    refuse_other_task(task, wanted, name)
     notices = (*_dropped(known), *_rare(Counter(codes[known].tolist()), words))
     return Target(task=task, values=codes.astype(np.int64), known=known, notices=notices)
 
@@ -215,9 +225,14 @@ def _read_words(
     if coding is None and wanted == "regression":
         sample = next(iter(counts), "")
         raise DataError(
-            f"the target {shown(name)} holds words such as {shown(sample)}, not numbers",
-            allowed="numbers, for regression", do="set data.task to auto, or mend the cells",
-        )  # fmt: skip
+            phrase(
+                "the target {name} holds words such as {sample}, not numbers",
+                name=shown(name),
+                sample=shown(sample),
+            ),
+            allowed=phrase("numbers, for regression"),
+            do=phrase("set data.task to auto, or mend the cells"),
+        )
     present = list(counts) if coding is not None else ordered_classes(list(counts))
     index = {word: code for code, word in enumerate(present)}
     codes = np.array([index.get(word, 0) for word in words], dtype=np.int64)  # pyright: ignore[reportArgumentType,reportCallIssue]
@@ -229,11 +244,11 @@ def _read_words(
                 task=coding.task, values=np.zeros(len(words)), known=none, notices=(said,)
             )
         return _recoded(present, codes, known, coding)
-    _refuse_nothing(codes[known], name)
-    _refuse_many(len(present), len(words), wanted, name)
+    refuse_nothing(codes[known], name)
+    refuse_many(len(present), len(words), wanted, name)
     task = Task(kind="binary" if len(present) == 2 else "multiclass", target=name,
                 classes=tuple(present))  # fmt: skip
-    _refuse_other_task(task, wanted, name)
+    refuse_other_task(task, wanted, name)
     notices = (*_dropped(known), *_rare(Counter(codes[known].tolist()), present))
     return Target(task=task, values=codes, known=known, notices=notices)
 
@@ -241,9 +256,10 @@ def _read_words(
 def _read_lists(raw: Raw, wanted: str, name: str, coding: TargetCoding | None) -> Target:
     if wanted not in ("auto", "multilabel"):
         raise DataError(
-            f"the target {shown(name)} holds several labels in a row",
-            allowed="task multilabel", do="set data.task to multilabel or auto",
-        )  # fmt: skip
+            phrase("the target {name} holds several labels in a row", name=shown(name)),
+            allowed=phrase("task multilabel"),
+            do=phrase("set data.task to multilabel or auto"),
+        )
     separator = coding.separator if coding else ""
     if not separator:
         text = [row for row in raw if isinstance(row, str)]
@@ -257,8 +273,8 @@ def _read_lists(raw: Raw, wanted: str, name: str, coding: TargetCoding | None) -
     classes = coding.task.classes if coding else tuple(sorted(present))
     if coding is None:
         if len(classes) < 2:
-            _refuse_nothing(np.zeros(len(present)), name)
-        _refuse_many(len(classes), len(rows), wanted, name)
+            refuse_nothing(np.zeros(len(present)), name)
+        refuse_many(len(classes), len(rows), wanted, name)
     index = {word: code for code, word in enumerate(classes)}
     values = np.zeros((len(rows), len(classes)))
     for number, row in enumerate(rows):
@@ -285,16 +301,17 @@ def _read_matrix(raw: np.ndarray, wanted: str, name: str, coding: TargetCoding |
         one_hot = binary and bool((values[known].sum(axis=1) == 1).all())
         kind = "multiclass" if one_hot else "multilabel" if binary else "regression"
     if coding is None:
-        _refuse_nothing(values[known].reshape(-1), name)
+        refuse_nothing(values[known].reshape(-1), name)
     notices = _dropped(known)
     if kind == "regression":
         task = Task(kind="regression", target=name, num_targets=raw.shape[1])
         return Target(task=task, values=values, known=known, notices=notices)
     if not binary:
         raise DataError(
-            f"the columns of {shown(name)} hold other numbers than 0 and 1",
-            allowed="0 and 1 in each, for several labels", do="set data.task to regression",
-        )  # fmt: skip
+            phrase("the columns of {name} hold other numbers than 0 and 1", name=shown(name)),
+            allowed=phrase("0 and 1 in each, for several labels"),
+            do=phrase("set data.task to regression"),
+        )
     task = Task(kind="multilabel", target=name, classes=tuple(n.strip() for n in names))
     if kind == "multilabel":
         return Target(task=coding.task if coding else task, values=values, known=known,
@@ -316,9 +333,9 @@ def _kind_of_numbers(values: np.ndarray, wanted: str) -> TaskKind:
         return wanted  # pyright: ignore[reportReturnType]
     if wanted == "multilabel":
         raise DataError(
-            "a single column of numbers cannot hold several labels",
-            allowed="lists, words joined by | ; , or /, or several 0/1 columns",
-            do="name the 0/1 columns: data.target = 'a,b,c'",
+            phrase("a single column of numbers cannot hold several labels"),
+            allowed=phrase("lists, words joined by | ; , or /, or several 0/1 columns"),
+            do=phrase("name the 0/1 columns: data.target = 'a,b,c'"),
         )
     if not (values == np.floor(values)).all():
         return "regression"
@@ -362,36 +379,3 @@ def _rare(counts: Counter[int], words: Sequence[str]) -> tuple[Notice, ...]:
     single = [words[code] for code, count in counts.items() if count == 1]
     values = {"count": len(single), "classes": single[:5]}
     return (Notice(code="classes_of_one", values=values),) if single else ()
-
-
-def _refuse_nothing(values: np.ndarray, name: str) -> None:
-    if not len(values):
-        raise DataError(
-            f"the target {shown(name)} is empty in every row", allowed="a value in most rows",
-            do="name another column with data.target, or check how the table was written",
-        )  # fmt: skip
-    if (values == values[0]).all():
-        raise DataError(
-            f"the target {shown(name)} has the same value in every row",
-            allowed="at least two different values", do="name another column with data.target",
-        )  # fmt: skip
-
-
-def _refuse_many(distinct: int, num: int, wanted: str, name: str) -> None:
-    mostly = distinct > MAX_CLASS_VALUES and distinct > num / 2
-    if wanted not in ("multiclass", "multilabel") and (distinct > MAX_CLASSES or mostly):
-        raise DataError(
-            f"the target {shown(name)} has {distinct} different values in {num} rows: it looks "
-            "like an identifier or a text",
-            allowed=f"numbers, or at most {MAX_CLASSES} classes with some examples each",
-            do="name another column with data.target; if these are classes, set data.task to "
-            "multiclass",
-        )
-
-
-def _refuse_other_task(task: Task, wanted: str, name: str) -> None:
-    if wanted == "binary" and task.kind != "binary":
-        raise DataError(
-            f"the target {shown(name)} has {len(task.classes)} classes, not 2",
-            allowed="2 classes, for the task binary", do="set data.task to multiclass or auto",
-        )  # fmt: skip

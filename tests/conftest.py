@@ -1,0 +1,14 @@
+"""Every test begins in English, whatever the machine speaks, and leaves the language as it was."""
+
+import pytest
+
+from trainwright.core.words import language, use_language
+
+
+@pytest.fixture(autouse=True)
+def english_first(monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")  # for the commands that a test starts
+    before = language()
+    use_language("en")
+    yield
+    use_language(before)
