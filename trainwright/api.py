@@ -109,10 +109,11 @@ class Run:
         from trainwright.report.page import render_page
 
         place = Path(path) if path is not None else Path(f"{self.id}.html")
+        page = render_page(self.record, self.readings())
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(render_page(self.record, self.readings()), encoding="utf-8")
-        except OSError as error:
+            place.write_text(page, encoding="utf-8")
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise TrainwrightError(
                 phrase(
                     "the report cannot be written to {path}: {reason}",
@@ -184,10 +185,10 @@ def start(
     keeps: bool, command: str,
 ) -> Run:  # fmt: skip
     """Begins and runs a recipe in an open store."""
-    from trainwright.run.execute import begin
+    from trainwright.run.begin import begin
 
     execution = begin(
-        recipe, store, run_id=name or _new_name(store), listener=listener, command=command,
+        recipe, store, run_id=_free_name(name, store) if name else _new_name(store), listener=listener, command=command,
         allow_code=allow_code, keeps=keeps,
     )  # fmt: skip
     execution.run(resume=False)
@@ -203,7 +204,7 @@ def resume(
 
     Live parts of the recipe (arrays, a module) must be given again.
     """
-    from trainwright.run.execute import go_on
+    from trainwright.run.begin import go_on
 
     place, _ = _open(store)
     record = place.run(run_id)
@@ -276,16 +277,28 @@ def _open(store: str | Path | Store | None) -> tuple[Store, bool]:
 
 
 def _new_name(store: Store) -> str:
-    from trainwright.core.errors import StoreError
     from trainwright.store.names import new_name
 
-    def taken(name: str) -> bool:
-        try:
-            return store.run(name).id == name
-        except StoreError:
-            return False
+    return new_name(lambda name: _is_taken(name, store))
 
-    return new_name(taken)
+
+def _free_name(name: str, store: Store) -> str:
+    """`name`, refused before any data is read when it is unfit or taken. Raises StoreError."""
+    from trainwright.store.names import check_name, name_taken
+
+    check_name(name)
+    if _is_taken(name, store):
+        raise name_taken(name, store.place)
+    return name
+
+
+def _is_taken(name: str, store: Store) -> bool:
+    from trainwright.core.errors import StoreError
+
+    try:
+        return store.run(name).id == name
+    except StoreError:
+        return False
 
 
 def _listener(quiet: bool) -> Listener:

@@ -117,7 +117,7 @@ def parse(text: str) -> Recipe:
     """
     try:
         plain = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # plain ValueError: a number of 5000 digits
         problem = Problem(
             path="recipe",
             what=phrase("this is not TOML: {error}", error=shown(str(error))[1:-1]),
@@ -138,14 +138,14 @@ def load(path: str | Path) -> Recipe:
                 allowed=phrase("{bytes} bytes", bytes=MAX_RECIPE_BYTES),
                 do=phrase("give the recipe with --recipe and the data as the source"),
             )
-        text = place.read_text(encoding="utf-8")
+        text = place.read_text(encoding="utf-8-sig")  # Windows' editors begin with a BOM
     except UnicodeDecodeError:
         raise TrainwrightError(
             phrase("{path} is not a text file", path=shown(str(path))),
             allowed=phrase("TOML in UTF-8"),
             do=phrase("`trainwright recipe new SOURCE` writes one to start from"),
         ) from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise TrainwrightError(
             phrase(
                 "{path} cannot be read: {reason}",
@@ -295,7 +295,7 @@ def _value(text: str) -> Any:
         return None
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return text
 
 

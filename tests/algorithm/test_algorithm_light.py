@@ -104,6 +104,13 @@ def test_resolved_knobs_are_numbers_within_their_bounds(name, num):
     assert resolve(knobs, num_train=1) == knobs
 
 
+def test_the_network_for_tables_has_a_rate_and_a_memory_of_its_own():
+    resolved = resolve(AlgorithmKnobs(), num_train=5000, table=True)
+    assert (resolved.learning_rate, resolved.beta2) == (3e-3, 0.95)
+    asked = resolve(AlgorithmKnobs(learning_rate=0.1, beta2=0.9), num_train=5000, table=True)
+    assert (asked.learning_rate, asked.beta2) == (0.1, 0.9)
+
+
 def test_what_was_set_is_never_resolved_away():
     knobs = AlgorithmKnobs(learning_rate=0.5, batch_size=7, weight_decay=0.0, momentum=0.3)
     resolved = resolve(knobs, num_train=5000)

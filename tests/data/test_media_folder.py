@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pytest
 
 from trainwright.core.errors import DataError
@@ -115,7 +116,7 @@ def test_named_files_must_be_of_one_kind():
 
 @pytest.mark.parametrize("num", [1, 5, 199, 200, 201, 1000])
 def test_a_sample_is_spread_over_all(num):
-    sample = evenly(tuple(range(num)), 200)
+    sample = evenly(np.arange(num), 200)
     assert min(num, 100) <= len(sample) <= 200
     assert sample[0] == 0
     assert sample[-1] >= num - -(-num // 200)

@@ -56,6 +56,12 @@ class FakeEncoder:
     def decode(self, values: np.ndarray) -> np.ndarray:
         return values * self.spread + self.mean if self.task.kind == "regression" else values
 
+    def encode(self, source: object, *, with_target: bool) -> FakeExamples:
+        raise AssertionError("evaluation must not encode")
+
+    def to_record(self) -> dict[str, object]:
+        raise AssertionError("evaluation must not write records")
+
 
 @pytest.fixture
 def make_examples():

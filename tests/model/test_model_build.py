@@ -63,7 +63,8 @@ def test_every_model_reads_what_it_says_or_names_those_that_do(kind, name):
         assert suggested in error.allowed
         return
     outputs = module(*inputs_of(signature, 4))
-    assert outputs.shape == (4, 3)
+    several = name == "auto" and signature.kind == "features"
+    assert outputs.shape == ((4, 4, 3) if several else (4, 3))
     outputs.sum().backward()
     for where, parameter in module.named_parameters():
         assert parameter.grad is not None, where
@@ -177,7 +178,9 @@ def test_every_norm_at_every_place_with_and_without_skip(norm, kind, position):
     if norm == "group" and kind == "row" and position == "before_layer":
         signature = Signature(kind="features", shape=(24,))
     for skip in (False, True):
-        module = made(signature, norm=norm, norm_position=position, skip=skip, width=16, depth=2)
+        module = made(
+            signature, norm=norm, norm_position=position, skip=skip, width=16, depth=2, members=1
+        )
         outputs = module(*inputs_of(signature, 4))
         assert outputs.shape == (4, 3)
         assert bool(outputs.isfinite().all())
@@ -316,6 +319,26 @@ def test_periodic_vectors_equal_their_formula():
             waves = torch.cat([angle.cos(), angle.sin()])
             oracle = (waves @ embedding.weight[2] + embedding.bias[2, 0]).relu()
         assert torch.allclose(embedding(x)[1].reshape(6, 5)[2], oracle, atol=1e-5)
+
+
+@pytest.mark.parametrize("members", [1, 4])
+def test_wide_adds_a_linear_map_of_the_embedded_row_that_starts_at_nothing(members):
+    inputs = inputs_of(MIXED, 5)
+    plain = made(MIXED, name="mlp", members=members, input_scale=True).eval()
+    wide = made(MIXED, name="mlp", members=members, input_scale=True, wide=True).eval()
+    assert torch.equal(wide(*inputs), plain(*inputs))
+    with torch.no_grad():
+        torch.nn.init.normal_(wide.wide.weight)
+        linear = wide.input(*inputs) @ wide.wide.weight.T
+        expected = plain(*inputs) + (linear if members == 1 else linear.unsqueeze(1))
+        assert torch.allclose(wide(*inputs), expected, atol=1e-6)
+
+
+def test_wide_is_for_numbers_in_tables_where_nothing_was_asked_for():
+    assert resolve(ModelKnobs(), ROW, regression=True).wide is True
+    assert resolve(ModelKnobs(), ROW).wide is False
+    assert resolve(ModelKnobs(name="mlp"), ROW, regression=True).wide is False
+    assert resolve(ModelKnobs(wide=False), ROW, regression=True).wide is False
 
 
 @pytest.mark.parametrize("embedding", ["none", "pbld"])

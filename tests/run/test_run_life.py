@@ -133,6 +133,24 @@ def test_a_finished_run_has_nothing_to_resume_and_an_unknown_one_is_not_found(ur
         tw.resume("no-such-run", store=url, quiet=True)
 
 
+def test_what_auto_meant_when_a_run_began_it_means_to_the_end(url, tmp_path, monkeypatch):
+    from trainwright.algorithm import resolve as algorithm_rules
+    from trainwright.model import resolve as model_rules
+
+    np.savez(tmp_path / "rows.npz", X=X, y=Y)
+    rest = {"budget": "60 steps", "quiet": True, "store": url}
+    untouched = tw.fit(tmp_path / "rows.npz", name="untouched", **rest)
+    tw.fit(tmp_path / "rows.npz", name="moved", listener=asks_to_stop(20), **rest)
+    monkeypatch.setitem(algorithm_rules.RATES, "adamw", 0.5)
+    monkeypatch.setattr(algorithm_rules, "TABLE_RATES", {})
+    monkeypatch.setattr(algorithm_rules, "STEPS_PER_EPOCH", 1)
+    monkeypatch.setitem(model_rules._BY_KIND, "features", "linear")
+    gone_on = tw.resume("moved", store=url, quiet=True)
+    assert gone_on.weights_sha256 == untouched.weights_sha256
+    loaded = tw.load("untouched", store=url)
+    assert np.array_equal(loaded.predict_proba(X), untouched.predict_proba(X))
+
+
 def test_live_parts_must_be_given_again(url):
     whole(store=url, name="live", listener=asks_to_stop(20))
     with pytest.raises(tw.TrainwrightError, match=r"data\.source, model\.name"):

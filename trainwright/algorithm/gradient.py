@@ -2,6 +2,7 @@
 it, decoupled decay and the proximal step beside it."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
 
@@ -32,7 +33,7 @@ class GradientWork:
         self._decay = knobs.weight_decay
 
     @torch.no_grad()
-    def before_step(self) -> Tensor | None:
+    def before_step(self) -> Float[Tensor, ""] | None:
         """Adds the penalties to the gradients, then clips them; their length before clipping, if
         that was asked for.
 

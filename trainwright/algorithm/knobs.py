@@ -32,7 +32,8 @@ class AlgorithmKnobs(Knobs):
     )
     learning_rate: float | Literal["auto"] = knob(
         "auto",
-        "Peak size of a step; auto is the optimiser's customary rate.",
+        "Peak size of a step; auto is the optimiser's customary rate, three times as much for "
+        "`auto` tables.",
         why="the one knob most worth tuning [paper: Bengio 2012, arXiv:1206.5533, section 3.1]; "
         "the customary rates and their sources are in algorithm/resolve.py",
         search=Search(low=1e-5, high=1.0, scale="log"),
@@ -56,7 +57,7 @@ class AlgorithmKnobs(Knobs):
     beta2: float | Literal["auto"] = knob(
         "auto",
         "Memory of the mean squared gradient (adam, adamw, nadam, muon's adamw part, and rmsprop's "
-        "alpha); auto is 0.999, for rmsprop 0.99.",
+        "alpha); auto is 0.999, for rmsprop 0.99, for `auto` tables 0.95.",
         why="[paper: Kingma & Ba 2015, arXiv:1412.6980; Hinton 2012, lecture 6e, as torch has it]",
         search=Search(low=0.9, high=0.9999),
         ge=0,

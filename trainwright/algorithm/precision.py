@@ -2,14 +2,16 @@
 weights stay as they are."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from trainwright.algorithm.knobs import AlgorithmKnobs
 
 
+@runtime_checkable
 class Movement(Protocol):
     """What moves the weights: see `algorithm/update.py`."""
 
@@ -45,7 +47,7 @@ class Precision:
             return nullcontext()
         return torch.autocast(self._device, self._dtype)
 
-    def backward(self, loss: Tensor) -> None:
+    def backward(self, loss: Float[Tensor, ""]) -> None:
         """Adds the (scaled) gradients of `loss`."""
         (loss if self._scaler is None else self._scaler.scale(loss)).backward()
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from trainwright.algorithm.knobs import WITH_BETA2, AlgorithmKnobs, Optimizer
 from trainwright.algorithm.schedule import auto_step_every, auto_warmup
-from trainwright.core.task import Task
 
 # Customary rates. sgd: He et al. 2016, arXiv:1512.03385, halved for networks without norms
 # [assumed]; adam: Kingma & Ba 2015, arXiv:1412.6980; nadam: Dozat 2016; rmsprop: Hinton 2012,
@@ -16,6 +15,11 @@ RATES: dict[Optimizer, float] = {
     "sgd": 0.05, "adam": 1e-3, "adamw": 1e-3, "nadam": 2e-3, "rmsprop": 1e-3, "adagrad": 1e-2,
     "muon": 1e-3,
 }  # fmt: skip
+# The network for tables (model `auto`): a large rate with a short memory of squared gradients
+# [paper: Holzmueller et al. 2024, arXiv:2407.04491, table B.1: beta2 0.95, and a rate of 0.04 in a
+# parametrisation that divides it by sqrt(width)], [measured: docs/LOG.md, 2026-11-25]
+TABLE_RATES: dict[Optimizer, float] = {"adam": 3e-3, "adamw": 3e-3}
+TABLE_BETA2 = 0.95
 DECAYS: dict[Optimizer, float] = {"adamw": 0.01, "muon": 0.1}  # [paper: see weight_decay's knob]
 MOMENTA: dict[Optimizer, float] = {"muon": 0.95, "rmsprop": 0.0, "adagrad": 0.0}
 
@@ -23,17 +27,16 @@ STEPS_PER_EPOCH = 40  # auto batch: about this many steps an epoch ... [assumed]
 LEAST_BATCH, MOST_BATCH = 16, 256  # ... within what a core is quick at [paper: see batch_size]
 
 
-def resolve(
-    knobs: AlgorithmKnobs, *, num_train: int, task: Task | None = None, named: bool = True
-) -> AlgorithmKnobs:
+def resolve(knobs: AlgorithmKnobs, *, num_train: int, table: bool = False) -> AlgorithmKnobs:
     """The knobs with numbers for `auto`. What the optimiser does not have stays `auto`, and so do
     warmup_steps and step_every, which need the number of steps: `resolve_steps`.
 
-    `named` says that the model is one of ours, `task` what it learns: no rule needs them so far.
+    `table`: the model is the network for tables that `auto` stands for.
     """
     name = knobs.optimizer
+    rates = RATES | TABLE_RATES if table else RATES
     rules: dict[str, Any] = {
-        "learning_rate": RATES[name],
+        "learning_rate": rates[name],
         "momentum": MOMENTA.get(name, 0.9),
         "nesterov": name == "muon" and knobs.momentum != 0,
         "weight_decay": DECAYS.get(name, 0.0),
@@ -41,6 +44,8 @@ def resolve(
     }
     if name in WITH_BETA2:
         rules["beta2"] = 0.99 if name == "rmsprop" else 0.999
+        if table and name in TABLE_RATES:
+            rules["beta2"] = TABLE_BETA2
     if name != "sgd":
         rules["eps"] = 1e-10 if name == "adagrad" else 1e-8
     return _fill(knobs, rules)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float64, Int64, Shaped
 from torch import Tensor
 
 from trainwright.algorithm.knobs import AlgorithmKnobs
@@ -23,21 +24,21 @@ class Uniform:
     seed: int
     num: int
 
-    def epoch(self, number: int) -> Tensor:
-        """A permutation, int64 [num]."""
+    def epoch(self, number: int) -> Int64[Tensor, " {self.num}"]:
+        """A permutation."""
         return torch.randperm(self.num, generator=_generator(self.seed, number))
 
 
 @dataclass(slots=True, kw_only=True)
 class Weighted:
-    """`num` draws with replacement an epoch; `cumulated` are running sums of the examples'
-    weights, float64 [num]."""
+    """As many draws with replacement an epoch as there are examples; `cumulated` are running sums
+    of their weights."""
 
     seed: int
-    cumulated: Tensor
+    cumulated: Float64[Tensor, " example"]
 
-    def epoch(self, number: int) -> Tensor:
-        """int64 [num]; example i is drawn with probability weight_i / sum of weights."""
+    def epoch(self, number: int) -> Int64[Tensor, " example"]:
+        """Example i is drawn with probability weight_i / sum of weights."""
         generator = _generator(self.seed, number)
         drawn = torch.rand(len(self.cumulated), generator=generator, dtype=torch.float64)
         # right=True passes over examples of weight 0; a draw below 1 stays below the sum
@@ -46,7 +47,7 @@ class Weighted:
 
 def build_order(
     knobs: AlgorithmKnobs,
-    targets: Tensor | None,
+    targets: Shaped[Tensor, "{num} ..."] | None,
     num: int,
     seed: int,
     *,
@@ -54,8 +55,8 @@ def build_order(
 ) -> Uniform | Weighted:
     """The order of visits to `num` training examples.
 
-    `targets`: int64 [num], needed by balanced and weighted. `classes`: class names in order of
-    index.
+    `targets` are needed by balanced and weighted, as whole numbers. `classes`: class names in
+    order of index.
     Raises RecipeError when the sampler does not fit the data.
     """
     if knobs.sampler == "uniform":
@@ -70,7 +71,9 @@ def build_order(
     return Weighted(seed=seed, cumulated=per_example.cumsum(0))
 
 
-def _by_class(knobs: AlgorithmKnobs, targets: Tensor | None, classes: Sequence[str]) -> Tensor:
+def _by_class(
+    knobs: AlgorithmKnobs, targets: Shaped[Tensor, "example ..."] | None, classes: Sequence[str]
+) -> Float64[Tensor, " example"]:
     if targets is None or targets.ndim != 1 or targets.is_floating_point():
         raise _wrong(
             phrase("the {sampler} sampler needs one class for each example", sampler=knobs.sampler),

@@ -1,17 +1,15 @@
 """What is `trainwright`? The commands by task, one place where errors become sentences, and the
 exit codes: 0 fine, 2 wrong use, 3 the run failed, 130 interrupted (3 and 130 can be resumed)."""
 
-import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
 
 from trainwright.core.errors import TrainwrightError
 from trainwright.core.phrases import phrase
 from trainwright.core.words import LANGUAGES, say, use_language
-
-WRONG_USE = 2
-RUN_FAILED = 3
-INTERRUPTED = 130
 
 # name: (where it lives, group). A command's module is imported only when it is asked for.
 COMMANDS = {
@@ -34,40 +32,37 @@ RECIPE_COMMANDS = {
 
 def main(words: Sequence[str] | None = None) -> None:
     """The `trainwright` command."""
-    sys.exit(run(list(sys.argv[1:] if words is None else words)))
+    from trainwright.cli.mistakes import RUN_FAILED
+    from trainwright.cli.output import finish, never_fail_to_encode
+
+    for stream in (sys.stdout, sys.stderr):
+        never_fail_to_encode(stream)
+    with suppress(ValueError):  # not in the main thread: then signals are another's
+        signal.signal(signal.SIGTERM, _end)
+    code = run(list(sys.argv[1:] if words is None else words))
+    sys.exit(code if finish(sys.stdout) else code or RUN_FAILED)
 
 
 def run(words: list[str]) -> int:
     """Runs one command; returns its exit code."""
-    from rich.markup import escape
-
-    from trainwright.cli.output import error_console
-
     try:
-        words = _take_language(words)
-        code = make_app()(words, exit_on_error=False, print_error=False)
-    except TrainwrightError as error:
-        error_console().print(f"[bold red]{say('error.label')}[/] {escape(str(error))}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        error_console().print(say("error.interrupted"))
-        return INTERRUPTED
+        kept = _take_language(words)  # before any help is written
+        code = make_app()(kept, exit_on_error=False, print_error=False)
     except BrokenPipeError:  # `trainwright runs | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from trainwright.cli.output import silence
+
+        silence(sys.stdout)
         return 0
-    except Exception as error:
-        from cyclopts import CycloptsError
+    except (Exception, KeyboardInterrupt) as error:
+        from trainwright.cli.mistakes import tell
 
-        from trainwright.cli.wrong_use import spoken
-
-        if not isinstance(error, CycloptsError):
-            error_console().print_exception()
-            error_console().print(say("error.unexpected"))
-            return RUN_FAILED
-        error_console().print(f"[bold red]{say('error.label')}[/] {escape(spoken(str(error)))}")
-        error_console().print(say("error.see_help"))
-        return WRONG_USE
+        return tell(error, as_json="--json" in words)
     return code if isinstance(code, int) else 0
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """SIGTERM is answered as Ctrl-C is; while a run goes on, `run/interrupt.py` answers both."""
+    raise KeyboardInterrupt
 
 
 def make_app():
@@ -75,6 +70,7 @@ def make_app():
     from cyclopts import App, Group
 
     import trainwright
+    from trainwright.cli.output import console
 
     groups = {
         name: Group(say(f"group.{name}"), sort_key=i)
@@ -89,6 +85,7 @@ def make_app():
         group_arguments=say("group.arguments"),
         group_parameters=say("group.options"),
         result_action="return_value",
+        console=console(),
     )
     app["--help"].group = groups["keep"]
     app["--version"].group = groups["keep"]

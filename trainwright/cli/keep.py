@@ -23,6 +23,8 @@ def sweep(
     from trainwright.store.open import open_store
     from trainwright.store.retention import sweep as sweep_store
 
+    if older_than_days is not None:
+        options.not_negative("--older-than-days", older_than_days)
     seconds = None if older_than_days is None else older_than_days * 86_400
     swept = sweep_store(
         open_store(store, create=False), older_than_seconds=seconds, dry_run=dry_run

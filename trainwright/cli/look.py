@@ -19,6 +19,7 @@ def runs(
     from trainwright.report.terminal import runs_table
     from trainwright.store.open import open_store
 
+    options.not_negative("--limit", limit)
     rows = open_store(store, create=False).runs(limit=limit)
     if json:
         print_json([row_object(row) for row in rows])

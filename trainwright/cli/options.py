@@ -6,7 +6,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from trainwright.core.errors import TrainwrightError, shown
+from trainwright.core.phrases import phrase
 from trainwright.core.words import say
+
+MOST = 1e9  # a count or days: more is a slip of the hand [assumed]
 
 Store = Annotated[
     str, Parameter(name="--store", help=say("option.store"), env_var="TRAINWRIGHT_STORE")
@@ -26,3 +30,13 @@ AllowCode = Annotated[
     bool, Parameter(name="--allow-code", negative="", help=say("option.allow_code"))
 ]
 Out = Annotated[str | None, Parameter(name="--out", help=say("option.out"))]
+
+
+def not_negative(option: str, value: float) -> None:
+    """Refuses a number below 0, and what is none."""
+    if not 0 <= value < MOST:
+        raise TrainwrightError(
+            phrase("{option} {value} is not possible", option=option, value=shown(value)),
+            allowed=phrase("a number from 0 to {most:g}", most=MOST),
+            do=phrase("leave {option} out, or write another number", option=option),
+        )

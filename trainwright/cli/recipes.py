@@ -7,9 +7,8 @@ from cyclopts import Parameter
 
 from trainwright import recipe as recipes
 from trainwright.cli import options
-from trainwright.cli.output import console, error_console, print_json
-from trainwright.core.errors import RecipeError, TrainwrightError, shown, system_reason
-from trainwright.core.phrases import phrase
+from trainwright.cli.output import console, error_console, print_json, refuse_place, write_text
+from trainwright.core.errors import RecipeError
 from trainwright.core.words import say
 
 
@@ -42,18 +41,10 @@ def new(
     if understood.columns:
         error_console().print(columns_table(understood))
     if out is None:
-        print(text, end="")
+        write_text(text)
         return 0
-    try:
+    with refuse_place(out):
         Path(out).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise TrainwrightError(
-            phrase(
-                "{path} cannot be written: {reason}", path=shown(out), reason=system_reason(error)
-            ),
-            allowed=phrase("a folder that can be written"),
-            do=phrase("name another file with --out"),
-        ) from None
     console().print(say("recipe.written", place=out), markup=False)
     return 0
 
@@ -95,7 +86,8 @@ def schema(*, out: options.Out = None) -> int:
 
     text = json.dumps(recipes.schema(), indent=2)
     if out is None:
-        print(text)
-    else:
+        write_text(text + "\n")
+        return 0
+    with refuse_place(out):
         Path(out).write_text(text + "\n", encoding="utf-8")
     return 0

@@ -1,11 +1,22 @@
 """trainwright predict, evaluate: use a trained network on new data."""
 
+import os
 import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from trainwright.cli import options
-from trainwright.cli.output import console, error_console, print_json
-from trainwright.core.errors import TrainwrightError, shown, system_reason
+from trainwright.cli.output import (
+    console,
+    error_console,
+    harmless,
+    print_json,
+    refuse_place,
+    write_text,
+)
+from trainwright.core.errors import TrainwrightError, shown
 from trainwright.core.phrases import phrase
 from trainwright.core.words import say, say_notice
 
@@ -20,19 +31,24 @@ def predict(
     allow_code: options.AllowCode = False,
     json: options.Json = False,
 ) -> int:
+    write = None if out is None else _writer(out, source)
     predictor = _predictor(run, store, allow_code)
     probabilities, examples = predictor.probabilities(source)
     for notice in examples.notices:
         error_console().print(say_notice(notice), markup=False)
     columns = _columns(predictor, probabilities)
-    if out is not None:
-        _write(columns, Path(out))
+    if out is not None and write is not None:
+        with refuse_place(out):
+            Path(out).parent.mkdir(parents=True, exist_ok=True)
+            with open(out, "wb") as file:
+                write(columns, file)
     if json:
         print_json({"run": run, "rows": len(examples), "out": out})
     elif out is not None:
         console().print(say("predict.written", rows=len(examples), place=out), markup=False)
     else:
-        columns.write_csv(sys.stdout)
+        text = columns.write_csv()
+        write_text(harmless(text) if sys.stdout.isatty() else text)
     return 0
 
 
@@ -79,23 +95,34 @@ def _columns(predictor, probabilities):
     return polars.DataFrame(table)
 
 
-def _write(columns, place: Path) -> None:
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        match place.suffix:
-            case ".parquet":
-                columns.write_parquet(place)
-            case ".jsonl" | ".ndjson":
-                columns.write_ndjson(place)
-            case _:
-                columns.write_csv(place)
-    except OSError as error:
+WRITERS: Mapping[str, Callable[[Any, BinaryIO], None]] = {
+    "": lambda table, file: table.write_csv(file),
+    ".csv": lambda table, file: table.write_csv(file),
+    ".txt": lambda table, file: table.write_csv(file),
+    ".tsv": lambda table, file: table.write_csv(file, separator="\t"),
+    ".parquet": lambda table, file: table.write_parquet(file),
+    ".arrow": lambda table, file: table.write_ipc(file),
+    ".feather": lambda table, file: table.write_ipc(file),
+    ".jsonl": lambda table, file: table.write_ndjson(file),
+    ".ndjson": lambda table, file: table.write_ndjson(file),
+}
+
+
+def _writer(out: str, source: str) -> Callable[[Any, BinaryIO], None]:
+    """How a table is written to a file of that name; asked before anything is computed."""
+    suffix = Path(out).suffix
+    found = WRITERS.get(suffix.lower())
+    if found is None:
         raise TrainwrightError(
-            phrase(
-                "{path} cannot be written: {reason}",
-                path=shown(str(place)),
-                reason=system_reason(error),
-            ),
-            allowed=phrase("a folder that can be written"),
+            phrase("predictions cannot be written as {suffix}", suffix=shown(suffix)),
+            allowed=", ".join(suffix for suffix in WRITERS if suffix),
             do=phrase("name another file with --out"),
-        ) from None
+        )
+    with suppress(OSError, ValueError):  # one of them is not there, or is no file
+        if os.path.samefile(out, source):
+            raise TrainwrightError(
+                phrase("{path} is what is read: it would be lost", path=shown(out)),
+                allowed=phrase("another file than the source"),
+                do=phrase("name another file with --out"),
+            )
+    return found

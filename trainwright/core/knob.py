@@ -16,6 +16,7 @@ from pydantic import (
     field_validator,
 )
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from trainwright.core.errors import Problem, did_you_mean, shown
 from trainwright.core.phrases import phrase
@@ -46,11 +47,21 @@ class Knobs(BaseModel):
     def _auto_has_no_bounds(
         cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
     ) -> Any:
+        annotation = cls.model_fields[info.field_name or ""].annotation
         # pydantic would compare the word with ge, le, … of a knob that is `float | Literal["auto"]`
-        if value == "auto" and info.field_name is not None:
-            field = cls.model_fields[info.field_name]
-            if any("auto" in get_args(part) for part in get_args(field.annotation)):
-                return value
+        if value == "auto" and any("auto" in get_args(part) for part in get_args(annotation)):
+            return value
+        # … and would take true for 1
+        if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
+            raise PydanticCustomError("bool", "true and false are no numbers")
+        is_group = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        if not is_group and not _is_text(value):
+            raise ValueError(
+                phrase(
+                    "{value} holds bytes that are no UTF-8: rename the file or column",
+                    value=shown(value),
+                )
+            )
         return handler(value)
 
 
@@ -110,6 +121,15 @@ def knob(
     return Field(default, description=doc, json_schema_extra=metadata, **bounds)  # pyright: ignore[reportCallIssue]
 
 
+def _is_text(value: Any) -> bool:
+    """Whether all text within can be written down: a file name of other bytes cannot."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
+    if isinstance(value, Mapping):
+        return all(_is_text(key) and _is_text(inner) for key, inner in value.items())
+    return not isinstance(value, (list, tuple)) or all(_is_text(inner) for inner in value)
+
+
 def knobs_of(group: type[BaseModel], prefix: str = "") -> Iterator[KnobInfo]:
     """Every knob of a group and of the groups within, in the order of writing."""
     for name, field in group.model_fields.items():
@@ -145,14 +165,19 @@ def _problem(detail: Mapping[str, Any], path: str, known: Mapping[str, KnobInfo]
         )
     info = known.get(path)
     if detail["type"] == "value_error":
-        return Problem(path=path or "recipe", what=str(detail["ctx"]["error"]))
+        do = "" if info is None else _more(path)
+        return Problem(path=path or "recipe", what=str(detail["ctx"]["error"]), do=do)
     what = phrase("{value} is not possible", value=shown(detail.get("input")))
     if info is None:
         return Problem(path=path, what=f"{what}: {_reason(detail)}")
-    do = ""
+    do = _more(path)
     if info.choices and isinstance(detail.get("input"), str):
         do = did_you_mean(detail["input"], [str(c) for c in info.choices])
     return Problem(path=path, what=what, allowed=info.allowed, do=do)
+
+
+def _more(path: str) -> str:
+    return phrase("`trainwright explain {path}` says what it does", path=path)
 
 
 def _reason(detail: Mapping[str, Any]) -> str:

@@ -3,13 +3,18 @@ any point, so that a resumed run sees what the uninterrupted one would have seen
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float32, Int64, Shaped
 from torch import Tensor
 
 from trainwright.core.records import Notice, Signature, Understanding
 from trainwright.core.task import Task
+
+Inputs = tuple[Shaped[Tensor, "batch ..."], ...]
+Targets = Int64[Tensor, " batch"] | Float32[Tensor, " batch"] | Float32[Tensor, "batch target"]
+Values = Shaped[np.ndarray, " row"] | Shaped[np.ndarray, "row target"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,14 +24,15 @@ class Batch:
     `inputs`: what the model is called with, `model(*inputs)`, batch first.
     `target`: classes int64 [batch]; several labels float32 [batch, class_]; numbers float32
     [batch] or [batch, target], standardised when the encoder standardises.
-    `rows`: int64 [batch], positions within the split.
+    `rows`: positions within the split.
     """
 
-    inputs: tuple[Tensor, ...]
-    target: Tensor
-    rows: Tensor
+    inputs: Inputs
+    target: Targets
+    rows: Int64[Tensor, " batch"]
 
 
+@runtime_checkable
 class Order(Protocol):
     """Which examples an epoch visits: a pure function of `seed` and the epoch's number.
 
@@ -37,8 +43,8 @@ class Order(Protocol):
     @property
     def seed(self) -> int: ...
 
-    def epoch(self, number: int) -> Tensor:
-        """int64 [num] positions within the split."""
+    def epoch(self, number: int) -> Int64[Tensor, " example"]:
+        """Positions within the split."""
         ...
 
 
@@ -51,6 +57,7 @@ class Shown:
     media: str | None = None
 
 
+@runtime_checkable
 class Examples(Protocol):
     """One split, wherever it lives (memory, files, a stream)."""
 
@@ -80,7 +87,7 @@ class Examples(Protocol):
         """Each example once, in order, without augmentation; the last batch may be smaller."""
         ...
 
-    def targets(self) -> Tensor:
+    def targets(self) -> Targets:
         """The targets of all examples, as in `Batch.target`."""
         ...
 
@@ -93,6 +100,7 @@ class Examples(Protocol):
         ...
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """Everything fitted on the training rows, enough to encode new data in the same way."""
 
@@ -103,7 +111,7 @@ class Encoder(Protocol):
         """New data as examples (absent targets are zeros); what was done is in `.notices`."""
         ...
 
-    def decode(self, values: np.ndarray) -> np.ndarray:
+    def decode(self, values: Values) -> Values:
         """Predicted numbers back in the user's own unit; for classes, the values themselves."""
         ...
 

@@ -149,6 +149,7 @@ class ArrayEncoder:
 
     def encode(self, source: Any, *, with_target: bool) -> MemoryExamples:
         """See `Encoder.encode`."""
+        source = frames.opened(source)
         inputs, given = source if isinstance(source, tuple) and len(source) == 2 else (source, None)
         if isinstance(inputs, (Dataset, DataLoader)):
             loader = isinstance(inputs, DataLoader)

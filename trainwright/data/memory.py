@@ -5,18 +5,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from trainwright.core.records import Notice, Signature
 from trainwright.core.seeds import derive
 from trainwright.core.task import Task
-from trainwright.data.batch import Batch, Order, Shown, steps_per_epoch
+from trainwright.data.batch import Batch, Inputs, Order, Shown, Targets, steps_per_epoch
 
 GATHER_BYTES = 4 << 20  # one gather stays within a CPU's cache [assumed]
 GATHER_BATCHES = 64  # beyond this a gather's fixed cost is below 1 % of a batch's [measured]
 
-Augment = Callable[[tuple[Tensor, ...], torch.Generator], tuple[Tensor, ...]]
-Transform = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+Augment = Callable[[Inputs, torch.Generator], Inputs]
+Transform = Callable[[Inputs], Inputs]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +31,8 @@ class MemoryExamples:
 
     signature: Signature
     task: Task
-    inputs: tuple[Tensor, ...]
-    target: Tensor
+    inputs: Inputs
+    target: Targets
     notices: tuple[Notice, ...] = ()
     transform: Transform | None = None
     augment: Augment | None = None
@@ -68,7 +69,7 @@ class MemoryExamples:
                 rows=torch.arange(begin, end, device=self.target.device),
             )
 
-    def targets(self) -> Tensor:
+    def targets(self) -> Targets:
         return self.target
 
     def show(self, position: int) -> Shown:
@@ -88,7 +89,7 @@ class MemoryExamples:
         return replace(self, inputs=inputs, target=self.target.to(device))
 
     def _cut(
-        self, rows: Tensor, size: int, skipped: int, seed: int, number: int
+        self, rows: Int64[Tensor, " example"], size: int, skipped: int, seed: int, number: int
     ) -> Iterator[Batch]:
         """The batches of one gather, from `skipped` on; the first is batch `number`."""
         inputs = tuple(stored.index_select(0, rows) for stored in self.inputs)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Int8, Int64, Shaped, UInt64
 
 from trainwright.core.errors import DataError, shown
 from trainwright.core.phrases import phrase
@@ -24,9 +25,9 @@ _EITHER = ("eval", "evaluation")  # the test rows, unless others are called that
 class Rows(NamedTuple):
     """Row numbers of each split, ascending, and what must be said about them."""
 
-    train: np.ndarray
-    valid: np.ndarray
-    test: np.ndarray
+    train: Int64[np.ndarray, " train"]
+    valid: Int64[np.ndarray, " valid"]
+    test: Int64[np.ndarray, " test"]
     notices: tuple[Notice, ...] = ()
 
 
@@ -36,16 +37,16 @@ def split_rows(
     valid_fraction: float,
     test_fraction: float,
     seed: int,
-    labels: np.ndarray | None = None,
-    groups: np.ndarray | None = None,
-    times: np.ndarray | None = None,
+    labels: Shaped[np.ndarray, " {num}"] | None = None,
+    groups: Shaped[np.ndarray, " {num}"] | None = None,
+    times: Shaped[np.ndarray, " {num}"] | None = None,
     given: Sequence[object] | None = None,
-    row_hashes: np.ndarray | None = None,
+    row_hashes: UInt64[np.ndarray, " {num}"] | None = None,
 ) -> Rows:
     """Every row in exactly one split; a pure function of its arguments.
 
-    `labels`: anything to stratify by, [num]; every label has a row in train. `groups`: rows of one
-    group stay together. `times`: numbers, [num]; the newest rows are the test rows, before them
+    `labels`: anything to stratify by; every label has a row in train. `groups`: rows of one
+    group stay together. `times`: numbers; the newest rows are the test rows, before them
     the validation rows; ties stay together; NaN counts as oldest. `given`: a word for each row.
     `row_hashes`: rows of equal hash stay together (not with times or given: there the user decides
     and crossing rows are counted).
@@ -84,8 +85,8 @@ def split_rows(
     return Rows(train, valid, test, tuple(notices))
 
 
-def hash_rows(*arrays: np.ndarray) -> np.ndarray:
-    """uint64 [rows]: equal for rows equal in all arrays, the same in every process.
+def hash_rows(*arrays: Shaped[np.ndarray, "row ..."]) -> UInt64[np.ndarray, " row"]:
+    """Equal for rows equal in all arrays, the same in every process.
 
     Each 64-bit word is folded, multiplied by its column's odd constant, folded and summed; words
     of rows that differ collide with probability about 2^-64.
@@ -111,8 +112,10 @@ def hash_rows(*arrays: np.ndarray) -> np.ndarray:
     return total
 
 
-def quantile_bins(values: np.ndarray, num_bins: int = 10) -> np.ndarray:
-    """int64 [num]: the decile of each value, to stratify numbers by; missing ones form a bin."""
+def quantile_bins(
+    values: Float[np.ndarray, " row"], num_bins: int = 10
+) -> Int64[np.ndarray, " row"]:
+    """The decile of each value, to stratify numbers by; missing ones form a bin."""
     finite = values[np.isfinite(values)]
     if len(finite) < 2 * num_bins:
         return np.zeros(len(values), dtype=np.int64)
@@ -209,8 +212,8 @@ def _by_units(
     return where
 
 
-def _systematic(num: int, share: float, offset: float) -> np.ndarray:
-    """bool [num]: every (1/share)-th, so that any run of rows gets its share to within one.
+def _systematic(num: int, share: float, offset: float) -> Bool[np.ndarray, " {num}"]:
+    """Every (1/share)-th, so that any run of rows gets its share to within one.
 
     The count is num * share rounded to the nearest; `offset` in [0, 1) only moves which ones.
     """
@@ -301,8 +304,8 @@ def _by_time(times: np.ndarray, wanted: np.ndarray, notices: list[Notice]) -> np
     return where
 
 
-def words_to_splits(given: Sequence[object]) -> np.ndarray:
-    """int8 [num]: TRAIN, VALID or TEST for each word.
+def words_to_splits(given: Sequence[object]) -> Int8[np.ndarray, " row"]:
+    """TRAIN, VALID or TEST for each word.
 
     Raises DataError for words that name no split.
     """

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import pi
 
 import numpy as np
+from jaxtyping import Float32, Float64, Int64
 from numpy.random import Generator
 
 from trainwright.core.errors import DataError, did_you_mean, shown
@@ -14,16 +15,19 @@ from trainwright.core.seeds import derive
 from trainwright.data.knobs import DataKnobs
 
 RADIUS = 5.0  # half the side of the playground's square
-Points = tuple[np.ndarray, np.ndarray]  # float64 [point, 2], int64 or float64 [point]
+Points = tuple[
+    Float64[np.ndarray, "example 2"],
+    Int64[np.ndarray, " example"] | Float64[np.ndarray, " example"],
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrays:
-    """Examples ready to be split: `features` float32 [example, feature]; `target` int64 index
-    into `class_names`, or float64 when there are none (regression)."""
+    """Examples ready to be split: `target` is an index into `class_names`, or a number when there
+    are none (regression)."""
 
-    features: np.ndarray
-    target: np.ndarray
+    features: Float32[np.ndarray, "example feature"]
+    target: Int64[np.ndarray, " example"] | Float64[np.ndarray, " example"]
     feature_names: tuple[str, ...]
     class_names: tuple[str, ...]
     target_name: str = "target"

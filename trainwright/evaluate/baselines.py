@@ -13,6 +13,7 @@ from trainwright.core.records import Baseline, Notice
 from trainwright.core.seeds import derive
 from trainwright.core.task import LOWER_IS_BETTER, Task
 from trainwright.data.batch import Encoder, Examples
+from trainwright.evaluate.estimate import Predictions, Targets
 from trainwright.evaluate.flatten import (
     MOST_FEATURES,
     Rows,
@@ -39,7 +40,7 @@ class BaselineResults:
     user's unit), and the name of the best by the validation rows (None without those)."""
 
     baselines: tuple[Baseline, ...]
-    predictions: Mapping[str, np.ndarray]
+    predictions: Mapping[str, Predictions]
     chosen: str | None
 
 
@@ -51,8 +52,8 @@ class _Fit:
     predict: Predict | None = None
     seconds: float = 0.0
     notices: list[Notice] = field(default_factory=list)
-    valid: list[np.ndarray] = field(default_factory=list)
-    final: list[np.ndarray] = field(default_factory=list)
+    valid: list[Predictions] = field(default_factory=list)
+    final: list[Predictions] = field(default_factory=list)
 
 
 def run_baselines(
@@ -100,7 +101,7 @@ def run_baselines(
     return BaselineResults(baselines=tuple(records), predictions=predictions, chosen=chosen)
 
 
-def best_of(task: Task, predictions: Mapping[str, np.ndarray], target: np.ndarray) -> str | None:
+def best_of(task: Task, predictions: Mapping[str, Predictions], target: Targets) -> str | None:
     """The name whose predictions have the best primary metric; the first of equals."""
     metric = primary_metric(task, target)
     sign = -1 if metric in LOWER_IS_BETTER else 1
@@ -159,7 +160,7 @@ def _fit_in_time(fit: _Fit, task: Task, rows: Rows, total: int, seed: int, clock
         fit.notices.append(Notice(code="baseline_subsampled", values=values))
 
 
-def _predict_all(fits: list[_Fit], examples: Examples, split: str) -> np.ndarray:
+def _predict_all(fits: list[_Fit], examples: Examples, split: str) -> Targets:
     """Adds each learner's predictions for a split, read once; returns the targets."""
     targets = []
     for rows in read_in_parts(examples):
@@ -177,7 +178,7 @@ def _predict_all(fits: list[_Fit], examples: Examples, split: str) -> np.ndarray
     return np.concatenate(targets)
 
 
-def _decoded(fits: list[_Fit], split: str, encoder: Encoder) -> dict[str, np.ndarray]:
+def _decoded(fits: list[_Fit], split: str, encoder: Encoder) -> dict[str, Predictions]:
     done = [fit for fit in fits if fit.predict is not None]
     return {fit.name: encoder.decode(np.concatenate(getattr(fit, split))) for fit in done}
 

@@ -4,6 +4,7 @@ every row's influence."""
 from math import erf, exp, pi, sqrt
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from trainwright.core.records import ReliabilityBin
 from trainwright.evaluate.estimate import Estimate, average
@@ -11,15 +12,15 @@ from trainwright.evaluate.estimate import Estimate, average
 NUM_BINS = 15  # of equal width on the top confidence [paper: Guo et al. 2017, arXiv:1706.04599]
 
 
-def accuracy(right: np.ndarray) -> Estimate:
-    """Share of rows that are right; `right` is boolean [row]."""
+def accuracy(right: Bool[np.ndarray, " row"]) -> Estimate:
+    """Share of rows that are right."""
     num = len(right)
     share = float(np.count_nonzero(right) / num)
     return Estimate(value=share, influence=(right - share) / num, scale="share", num_at_edge=num)
 
 
-def balanced_accuracy(chosen: np.ndarray, target: np.ndarray) -> Estimate:
-    """Mean recall of the classes that occur in `target`; both int [row].
+def balanced_accuracy(chosen: Int[np.ndarray, " row"], target: Int[np.ndarray, " row"]) -> Estimate:
+    """Mean recall of the classes that occur in `target`.
 
     influence_k = (right_k - recall_c) / (n_c m) with c the true class, m classes that occur.
     """
@@ -36,8 +37,8 @@ def balanced_accuracy(chosen: np.ndarray, target: np.ndarray) -> Estimate:
     )
 
 
-def f1_macro(chosen: np.ndarray, target: np.ndarray) -> Estimate:
-    """Mean F1 of the classes that occur in `target` or are chosen; both int [row].
+def f1_macro(chosen: Int[np.ndarray, " row"], target: Int[np.ndarray, " row"]) -> Estimate:
+    """Mean F1 of the classes that occur in `target` or are chosen.
 
     F1_c = 2 hits_c / (true_c + chosen_c); a row moves the F1 of its true and of its chosen class.
     """
@@ -58,14 +59,16 @@ def f1_macro(chosen: np.ndarray, target: np.ndarray) -> Estimate:
     )
 
 
-def label_f1_macro(chosen: np.ndarray, target: np.ndarray) -> Estimate:
-    """Mean over all labels of the F1 of being set; both boolean [row, label]. A label that is never
-    set nor chosen counts as 0, as scikit-learn has it."""
+def label_f1_macro(
+    chosen: Bool[np.ndarray, "row label"], target: Bool[np.ndarray, "row label"]
+) -> Estimate:
+    """Mean over all labels of the F1 of being set. A label that is never set nor chosen counts as
+    0, as scikit-learn has it."""
     return average([_f1_of_set(chosen[:, j], target[:, j]) for j in range(target.shape[1])],
                    len(target))  # fmt: skip
 
 
-def _f1_of_set(chosen: np.ndarray, target: np.ndarray) -> Estimate:
+def _f1_of_set(chosen: Bool[np.ndarray, " row"], target: Bool[np.ndarray, " row"]) -> Estimate:
     size = np.count_nonzero(chosen) + np.count_nonzero(target)
     if not size:
         return Estimate(value=0.0, influence=np.zeros(len(target)), scale="share")
@@ -75,7 +78,9 @@ def _f1_of_set(chosen: np.ndarray, target: np.ndarray) -> Estimate:
     return Estimate(value=score, influence=influence, scale="share", num_at_edge=size / 2)
 
 
-def calibration_error(confidence: np.ndarray, right: np.ndarray) -> Estimate:
+def calibration_error(
+    confidence: Float[np.ndarray, " row"], right: Bool[np.ndarray, " row"]
+) -> Estimate:
     """Σ over bins of |mean confidence - share right|, weighted by the bin's share of rows.
 
     Even a calibrated network gets a value above 0, as each bin's gap d is seen with noise of
@@ -100,7 +105,9 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> Estimate:
     )
 
 
-def reliability(confidence: np.ndarray, right: np.ndarray) -> tuple[ReliabilityBin, ...]:
+def reliability(
+    confidence: Float[np.ndarray, " row"], right: Bool[np.ndarray, " row"]
+) -> tuple[ReliabilityBin, ...]:
     """The bins of the calibration error that hold any rows, lowest confidence first."""
     place = _bins(confidence)
     count = np.bincount(place, minlength=NUM_BINS)
@@ -115,7 +122,7 @@ def reliability(confidence: np.ndarray, right: np.ndarray) -> tuple[ReliabilityB
     )  # fmt: skip
 
 
-def _bins(confidence: np.ndarray) -> np.ndarray:
+def _bins(confidence: Float[np.ndarray, " row"]) -> Int[np.ndarray, " row"]:
     """Bin b holds b/15 < confidence <= (b+1)/15; 0 joins the first."""
     return np.clip(np.ceil(confidence * NUM_BINS).astype(np.intp) - 1, 0, NUM_BINS - 1)
 

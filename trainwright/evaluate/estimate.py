@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from trainwright.core.records import Metric
 from trainwright.core.stats import (
@@ -16,12 +17,15 @@ from trainwright.core.stats import (
 )
 
 Scale = Literal["share", "positive", "at_most_one", "within_one", "any"]
+# What `metrics.py` says they are. A target of labels may be boolean.
+Predictions = Float[np.ndarray, " row"] | Float[np.ndarray, "row output"]
+Targets = Shaped[np.ndarray, " row"] | Shaped[np.ndarray, "row label"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """A metric on n rows. `influence[k]` = dT / dw[k], T taken as a function of row weights at
-    w = 1, [row].
+    w = 1.
 
     `num_at_edge`: rows that a share rests on at 0 or 1, where influence says nothing.
     `bias`: what the value exceeds the truth by on average; the low end goes down by it, the
@@ -29,7 +33,7 @@ class Estimate:
     """
 
     value: float
-    influence: np.ndarray
+    influence: Float[np.ndarray, " row"]
     scale: Scale
     num_at_edge: float = 0.0
     bias: float = 0.0

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float32, Int, Int64
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d
 
 from trainwright.core.records import Signature
 from trainwright.data.batch import Batch, Examples
+from trainwright.evaluate.estimate import Targets
 
 MOST_FEATURES = 1024  # simple learners gain little from more pixels, and take long [assumed]
 MOST_CELLS = 25_000_000  # numbers held for fitting: 100 MB as float32 [assumed]
@@ -21,18 +23,17 @@ WINDOW = 512  # samples per spectrum of raw sound, 32 ms at 16 kHz [assumed]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """numbers float32 [row, feature]; codes int64 [row, column], 0 = unseen; counts: sparse
-    [row, vocabulary] or None; target [row] or [row, target]."""
+    """`codes` are 0 where unseen; `counts` is sparse [row, vocab] or None."""
 
-    numbers: np.ndarray
-    codes: np.ndarray
+    numbers: Float32[np.ndarray, "row feature"]
+    codes: Int64[np.ndarray, "row column"]
     counts: Any
-    target: np.ndarray
+    target: Targets
 
     def __len__(self) -> int:
         return len(self.target)
 
-    def take(self, positions: np.ndarray) -> "Rows":
+    def take(self, positions: Int[np.ndarray, " taken"]) -> "Rows":
         counts = None if self.counts is None else self.counts[positions]
         return Rows(
             numbers=self.numbers[positions], codes=self.codes[positions], counts=counts,
@@ -90,7 +91,9 @@ def is_pooled(signature: Signature) -> bool:
     return signature.kind != "text" and int(np.prod(signature.shape)) > MOST_FEATURES
 
 
-def _numbers(part: Tensor, signature: Signature) -> Tensor:
+def _numbers(
+    part: Float[Tensor, "batch ..."], signature: Signature
+) -> Float32[Tensor, "batch feature"]:
     part = part.float()
     num = len(part)
     if part.shape[1:].numel() <= MOST_FEATURES:
@@ -112,15 +115,15 @@ def _smaller(shape: torch.Size) -> tuple[int, int]:
     return rows, max(1, min(int(width * share), MOST_FEATURES // (channels * rows)))
 
 
-def _spectra(sound: Tensor) -> Tensor:
-    """Log power by frequency and time, [batch, frequency, time], of [batch, channel, sample]."""
+def _spectra(sound: Float[Tensor, "batch channel time"]) -> Float[Tensor, "batch band frame"]:
+    """Log power by frequency and time."""
     mono = sound.mean(dim=1)
     window = torch.hann_window(WINDOW)
     spectrum = torch.stft(mono, WINDOW, WINDOW // 2, window=window, return_complex=True)
     return torch.log(spectrum.abs().square() + 1e-6)
 
 
-def _counts(tokens: np.ndarray, vocabulary: int) -> Any:
+def _counts(tokens: Int[np.ndarray, "batch ..."], vocabulary: int) -> Any:
     """How often each token occurs in each text; token 0 is padding and counts as nothing."""
     from scipy.sparse import csr_array
 

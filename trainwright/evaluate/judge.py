@@ -4,11 +4,13 @@ at: metrics, confusion, classes, calibration, the worst examples, slices."""
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Float, Int, Shaped
 
 from trainwright.core.records import ClassRow, Example, Judgement, Metric, Split
 from trainwright.core.task import Task
 from trainwright.data.batch import Examples
 from trainwright.evaluate.counting import reliability
+from trainwright.evaluate.estimate import Predictions, Targets
 from trainwright.evaluate.metrics import measure, measure_loss
 from trainwright.evaluate.slices import find_slices
 
@@ -22,20 +24,20 @@ NUM_RESIDUALS = 500  # points that a picture can hold [assumed]
 
 def judge(
     task: Task,
-    predictions: np.ndarray,
-    targets: np.ndarray,
-    losses: np.ndarray,
+    predictions: Predictions,
+    targets: Targets,
+    losses: Float[np.ndarray, " row"],
     examples: Examples,
     *,
     split: Split,
     seed: int,
     metrics: Mapping[str, Metric] | None = None,
-    columns: Mapping[str, np.ndarray] | None = None,
+    columns: Mapping[str, Shaped[np.ndarray, " row"]] | None = None,
 ) -> Judgement:
     """The judgement of one split; predictions and targets as `metrics.py` has them, [row, …] in the
     order of `examples`.
 
-    `metrics` spares measuring again. `columns`: raw values by name, [row], to look for slices in.
+    `metrics` spares measuring again. `columns`: raw values by name, to look for slices in.
     """
     if metrics is None:
         measured = measure(task, predictions, targets, seed=seed)
@@ -65,15 +67,18 @@ def judge(
     )
 
 
-def _confusion(chosen: np.ndarray, target: np.ndarray, num_classes: int) -> np.ndarray:
+def _confusion(
+    chosen: Int[np.ndarray, " row"], target: Int[np.ndarray, " row"], num_classes: int
+) -> Int[np.ndarray, "{num_classes} {num_classes}"]:
     """Counts [true class, chosen class]."""
     cells = np.bincount(target * num_classes + chosen, minlength=num_classes**2)
     return cells.reshape(num_classes, num_classes)
 
 
 def _mistakes(
-    task: Task, matrix: np.ndarray, predictions: np.ndarray, target: np.ndarray,
-    losses: np.ndarray, examples: Examples,
+    task: Task, matrix: Int[np.ndarray, "class_ class_"],
+    predictions: Float[np.ndarray, "row class_"], target: Int[np.ndarray, " row"],
+    losses: Float[np.ndarray, " row"], examples: Examples,
 ) -> tuple[Example, ...]:  # fmt: skip
     """Of the most frequent confusions the examples of which the network was surest."""
     wrong = matrix - np.diag(np.diag(matrix))
@@ -90,7 +95,7 @@ def _mistakes(
 
 
 def _worst(
-    task: Task, predictions: np.ndarray, targets: np.ndarray, losses: np.ndarray,
+    task: Task, predictions: Predictions, targets: Targets, losses: Float[np.ndarray, " row"],
     examples: Examples,
 ) -> tuple[Example, ...]:  # fmt: skip
     """The examples with the largest loss, NaN first."""
@@ -100,7 +105,7 @@ def _worst(
 
 
 def _example(
-    task: Task, predictions: np.ndarray, targets: np.ndarray, losses: np.ndarray,
+    task: Task, predictions: Predictions, targets: Targets, losses: Float[np.ndarray, " row"],
     examples: Examples, position: int,
 ) -> Example:  # fmt: skip
     shown = examples.show(position)
@@ -125,15 +130,15 @@ def _example(
     )
 
 
-def _labels(task: Task, values: np.ndarray) -> str:
+def _labels(task: Task, values: Shaped[np.ndarray, " label"]) -> str:
     return ", ".join(n for n, v in zip(task.classes, values, strict=True) if v > 0.5)
 
 
-def _numbers(values: np.ndarray) -> str:
+def _numbers(values: Float[np.ndarray, " target"] | np.floating) -> str:
     return ", ".join(f"{float(value):.6g}" for value in np.atleast_1d(values))
 
 
-def _per_class(task: Task, predictions: np.ndarray, targets: np.ndarray) -> tuple[ClassRow, ...]:
+def _per_class(task: Task, predictions: Predictions, targets: Targets) -> tuple[ClassRow, ...]:
     """precision = hits / chosen, recall = hits / true, F1 = 2 hits / (chosen + true), 0 where
     nothing divides; of the MOST_LISTED_CLASSES most frequent classes, in the task's order."""
     if task.kind == "regression" or not len(targets):
@@ -159,7 +164,7 @@ def _per_class(task: Task, predictions: np.ndarray, targets: np.ndarray) -> tupl
 
 
 def _residuals(
-    predictions: np.ndarray, targets: np.ndarray, seed: int
+    predictions: Predictions, targets: Targets, seed: int
 ) -> tuple[tuple[float, float], ...]:
     """(target, prediction) of a draw of rows; of several targets the first."""
     num = len(targets)

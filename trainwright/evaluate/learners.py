@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from trainwright.core.task import Task
+from trainwright.evaluate.estimate import Predictions, Targets
 from trainwright.evaluate.flatten import Rows
 
-Predict = Callable[[Rows], np.ndarray]
+Predict = Callable[[Rows], Predictions]
 MOST_TREE_TOKENS = 512  # boosted trees need dense columns [assumed]
 MOST_CATEGORIES = 254  # what HistGradientBoosting's bins hold
 MOST_BOOSTED_TREES = 3000  # one per class and round: rounds are cut for it [assumed]
@@ -45,7 +47,7 @@ def fit_learner(name: str, task: Task, rows: Rows, *, seed: int) -> Predict:
               for j in range(columns.shape[1])]  # fmt: skip
     flat = rows.target.ndim == 1
 
-    def predict(new: Rows) -> np.ndarray:
+    def predict(new: Rows) -> Predictions:
         seen = view(new)
         values = np.stack([column(seen) for column in fitted], axis=1)
         return values[:, 0] if flat else values
@@ -53,7 +55,7 @@ def fit_learner(name: str, task: Task, rows: Rows, *, seed: int) -> Predict:
     return predict
 
 
-def _constant(task: Task, target: np.ndarray) -> Predict:
+def _constant(task: Task, target: Targets) -> Predict:
     """Shares of the classes, or the mean of the numbers: what is best knowing no input."""
     if task.kind in ("binary", "multiclass"):
         counts = np.bincount(target.astype(np.intp), minlength=len(task.classes))
@@ -105,14 +107,18 @@ def _regressor(name: str, seed: int, coded: Any, task: Task) -> Any:
 
 
 def _classes(
-    model: Any, view: Callable[[Rows], Any], inputs: Any, target: np.ndarray, task: Task
+    model: Any,
+    view: Callable[[Rows], Any],
+    inputs: Any,
+    target: Int[np.ndarray, " row"],
+    task: Task,
 ) -> Predict:
     """Probabilities of all classes of the task, 0 for those not among the fitted rows. Margins are
     squashed (logistic, softmax): the chosen class and the order are kept."""
     model.fit(inputs, target)
     known = model.classes_.astype(np.intp)
 
-    def predict(new: Rows) -> np.ndarray:
+    def predict(new: Rows) -> Predictions:
         seen = view(new)
         found = np.zeros((len(new), len(task.classes)))
         if hasattr(model, "predict_proba"):
@@ -130,7 +136,9 @@ def _classes(
     return predict
 
 
-def _labels(model: Any, inputs: Any, target: np.ndarray) -> Callable[[Any], np.ndarray]:
+def _labels(
+    model: Any, inputs: Any, target: Float[np.ndarray, " row"]
+) -> Callable[[Any], Float[np.ndarray, " row"]]:
     """Probability that one label is set."""
     labels = (target > 0.5).astype(np.intp)
     if labels.min() == labels.max():
@@ -141,12 +149,14 @@ def _labels(model: Any, inputs: Any, target: np.ndarray) -> Callable[[Any], np.n
     return lambda seen: _squashed(model.decision_function(seen))
 
 
-def _numbers(model: Any, inputs: Any, target: np.ndarray) -> Callable[[Any], np.ndarray]:
+def _numbers(
+    model: Any, inputs: Any, target: Float[np.ndarray, " row"]
+) -> Callable[[Any], Float[np.ndarray, " row"]]:
     model.fit(inputs, target)
     return model.predict
 
 
-def _squashed(margin: np.ndarray) -> np.ndarray:
+def _squashed(margin: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
     return 0.5 * (1 + np.tanh(margin / 2))
 
 
@@ -176,13 +186,13 @@ def _linear_view(rows: Rows) -> Callable[[Rows], Any]:
     return view
 
 
-def _tree_view(rows: Rows) -> Callable[[Rows], np.ndarray]:
+def _tree_view(rows: Rows) -> Callable[[Rows], Float[np.ndarray, "row feature"]]:
     common = np.zeros(0, dtype=np.intp)
     if rows.counts is not None:
         texts = np.asarray((rows.counts > 0).sum(axis=0)).ravel()
         common = np.argsort(-texts, kind="stable")[:MOST_TREE_TOKENS]
 
-    def view(new: Rows) -> np.ndarray:
+    def view(new: Rows) -> Float[np.ndarray, "row feature"]:
         parts = [new.numbers, new.codes.astype(np.float32)]
         parts += [] if new.counts is None else [new.counts[:, common].toarray()]
         return np.concatenate(parts, axis=1)
@@ -190,7 +200,7 @@ def _tree_view(rows: Rows) -> Callable[[Rows], np.ndarray]:
     return view
 
 
-def _small_categories(rows: Rows, width: int, codes: slice) -> np.ndarray:
+def _small_categories(rows: Rows, width: int, codes: slice) -> Bool[np.ndarray, " {width}"]:
     """Which columns of the tree view are categories that histogram bins can hold."""
     coded = np.zeros(width, dtype=bool)
     if rows.codes.shape[1]:

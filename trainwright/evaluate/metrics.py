@@ -13,6 +13,7 @@ and repeat exactly. [measured: cover 92 to 97 % at n = 200, tests/evaluate/test_
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
 
 from trainwright.core.records import Metric
 from trainwright.core.task import METRICS, Task
@@ -23,7 +24,7 @@ from trainwright.evaluate.counting import (
     f1_macro,
     label_f1_macro,
 )
-from trainwright.evaluate.estimate import Estimate, average, undefined
+from trainwright.evaluate.estimate import Estimate, Predictions, Targets, average, undefined
 from trainwright.evaluate.ranking import average_precision, roc_auc
 
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)  # a wrong and certain row costs 15.9 nats
@@ -31,13 +32,13 @@ MOST_RANKED_CLASSES = 200  # beyond it roc_auc is the mean over a draw of this m
 IMBALANCED_SHARE = 0.2  # below it accuracy rewards ignoring the rarer class [assumed]
 
 
-def score(task: Task, predictions: np.ndarray, target: np.ndarray) -> dict[str, float]:
+def score(task: Task, predictions: Predictions, target: Targets) -> dict[str, float]:
     """Values of all metrics of the task."""
     return {name: e.value for name, e in _estimates(task, predictions, target, seed=0).items()}
 
 
 def measure(
-    task: Task, predictions: np.ndarray, target: np.ndarray, *, seed: int = 0, level: float = 0.95
+    task: Task, predictions: Predictions, target: Targets, *, seed: int = 0, level: float = 0.95
 ) -> dict[str, Metric]:
     """All metrics of the task with their intervals. `seed` draws the classes that roc_auc looks at
     where there are over MOST_RANKED_CLASSES, nothing else."""
@@ -46,21 +47,21 @@ def measure(
 
 
 def estimate_metric(
-    name: str, task: Task, predictions: np.ndarray, target: np.ndarray, *, seed: int = 0
+    name: str, task: Task, predictions: Predictions, target: Targets, *, seed: int = 0
 ) -> Estimate:
     """One metric with each row's influence."""
     return _estimates(task, predictions, target, seed=seed, only=name)[name]
 
 
-def measure_loss(losses: np.ndarray, *, level: float = 0.95) -> Metric:
-    """Mean loss; `losses` is [row], of any sign."""
+def measure_loss(losses: Float[np.ndarray, " row"], *, level: float = 0.95) -> Metric:
+    """Mean loss; `losses` are of any sign."""
     losses = np.asarray(losses, dtype=np.float64)
     mean = float(losses.mean()) if len(losses) else float("nan")
     influence = (losses - mean) / max(1, len(losses))
     return Estimate(value=mean, influence=influence, scale="any").metric(level)
 
 
-def primary_metric(task: Task, target: np.ndarray) -> str:
+def primary_metric(task: Task, target: Targets) -> str:
     """What a comparison on these rows looks at: the task's first metric, but average precision for
     two classes of which one has under a fifth of the rows."""
     if task.kind == "binary" and len(target):
@@ -70,18 +71,18 @@ def primary_metric(task: Task, target: np.ndarray) -> str:
     return METRICS[task.kind][0]
 
 
-def rows_of_rarer_class(target: np.ndarray) -> np.ndarray:
-    """Boolean [row]; which of two classes is rarer is decided by `target`, class 1 when equal."""
+def rows_of_rarer_class(target: Shaped[np.ndarray, " row"]) -> Bool[np.ndarray, " row"]:
+    """Which of two classes is rarer is decided by `target`, class 1 when equal."""
     return target == rarer_class(target)
 
 
-def rarer_class(target: np.ndarray) -> int:
+def rarer_class(target: Shaped[np.ndarray, " row"]) -> int:
     """0 or 1."""
     return int(2 * np.count_nonzero(target) <= len(target))
 
 
 def _estimates(
-    task: Task, predictions: np.ndarray, target: np.ndarray, *, seed: int, only: str | None = None
+    task: Task, predictions: Predictions, target: Targets, *, seed: int, only: str | None = None
 ) -> Mapping[str, Estimate]:
     num = len(target)
     names = METRICS[task.kind] if only is None else (only,)
@@ -103,8 +104,8 @@ def _estimates(
 
 
 def _class_metric(
-    name: str, task: Task, predictions: np.ndarray, chosen: np.ndarray, target: np.ndarray,
-    seed: int,
+    name: str, task: Task, predictions: Float[np.ndarray, "row class_"],
+    chosen: Int[np.ndarray, " row"], target: Int[np.ndarray, " row"], seed: int,
 ) -> Estimate:  # fmt: skip
     match name:
         case "accuracy":
@@ -128,7 +129,9 @@ def _class_metric(
     raise AssertionError(f"{name} is no metric of {task.kind}")
 
 
-def _one_against_rest(predictions: np.ndarray, target: np.ndarray, seed: int) -> Estimate:
+def _one_against_rest(
+    predictions: Float[np.ndarray, "row class_"], target: Int[np.ndarray, " row"], seed: int
+) -> Estimate:
     """Mean over the classes that occur of the AUC of that class against all others."""
     classes = np.unique(target)
     if len(classes) > MOST_RANKED_CLASSES:
@@ -137,7 +140,9 @@ def _one_against_rest(predictions: np.ndarray, target: np.ndarray, seed: int) ->
     return average([roc_auc(predictions[:, c], target == c) for c in classes], len(target))
 
 
-def _label_metric(name: str, predictions: np.ndarray, labels: np.ndarray) -> Estimate:
+def _label_metric(
+    name: str, predictions: Float[np.ndarray, "row label"], labels: Bool[np.ndarray, "row label"]
+) -> Estimate:
     """accuracy: all labels of a row right. The ranking metrics: means over labels that are set in
     some rows (and not all). log_loss: mean binary cross-entropy over labels."""
     chosen = predictions > 0.5
@@ -159,7 +164,9 @@ def _label_metric(name: str, predictions: np.ndarray, labels: np.ndarray) -> Est
     raise AssertionError(f"{name} is no metric of several labels")
 
 
-def _number_metric(name: str, values: np.ndarray, target: np.ndarray) -> Estimate:
+def _number_metric(
+    name: str, values: Float[np.ndarray, "row target"], target: Float[np.ndarray, "row target"]
+) -> Estimate:
     """The mean over targets, as scikit-learn's `uniform_average`; r2 over those that vary."""
     error = values - target
     columns = range(target.shape[1])
@@ -173,13 +180,13 @@ def _number_metric(name: str, values: np.ndarray, target: np.ndarray) -> Estimat
     raise AssertionError(f"{name} is no metric of numbers")
 
 
-def _mean(cost: np.ndarray) -> Estimate:
-    """Mean of costs that are not negative, [row]."""
+def _mean(cost: Float[np.ndarray, " row"]) -> Estimate:
+    """Mean of costs that are not negative."""
     mean = float(cost.mean())
     return Estimate(value=mean, influence=(cost - mean) / len(cost), scale="positive")
 
 
-def _rmse(error: np.ndarray) -> Estimate:
+def _rmse(error: Float[np.ndarray, " row"]) -> Estimate:
     """sqrt(mean e²); influence = (e² - mean e²) / (2 n rmse)."""
     square = error * error
     mean = float(square.mean())
@@ -188,7 +195,7 @@ def _rmse(error: np.ndarray) -> Estimate:
     return Estimate(value=root, influence=influence, scale="positive")
 
 
-def _r2(error: np.ndarray, target: np.ndarray) -> Estimate:
+def _r2(error: Float[np.ndarray, " row"], target: Float[np.ndarray, " row"]) -> Estimate:
     """1 - Σe² / Σ(y - mean y)²; influence = (ratio (y - mean y)² - e²) / Σ(y - mean y)², with ratio
     = 1 - r2. NaN for a constant target."""
     around = np.square(target - target.mean())

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from trainwright.data.batch import Examples
+from trainwright.evaluate.estimate import Predictions, Targets
 from trainwright.loss.objective import Objective
 from trainwright.model.own import first_output
 
@@ -17,11 +19,11 @@ from trainwright.model.own import first_output
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """Predictions and targets as the objective has them (numbers still standardised: decode them),
-    and the loss of each example, [row]."""
+    and the loss of each example."""
 
-    predictions: np.ndarray
-    targets: np.ndarray
-    losses: np.ndarray
+    predictions: Predictions
+    targets: Targets
+    losses: Float[np.ndarray, " row"]
 
 
 def predict(

@@ -2,11 +2,12 @@
 precision, with each row's influence; ties count as scikit-learn counts them."""
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, Real
 
 from trainwright.evaluate.estimate import Estimate, undefined
 
 
-def roc_auc(scores: np.ndarray, positive: np.ndarray) -> Estimate:
+def roc_auc(scores: Real[np.ndarray, " row"], positive: Bool[np.ndarray, " row"]) -> Estimate:
     """Share of (positive, negative) pairs in the right order, ties half.
 
     With V10 = share of negatives below a positive and V01 = share of positives above a negative,
@@ -34,7 +35,9 @@ def roc_auc(scores: np.ndarray, positive: np.ndarray) -> Estimate:
     )
 
 
-def average_precision(scores: np.ndarray, positive: np.ndarray) -> Estimate:
+def average_precision(
+    scores: Real[np.ndarray, " row"], positive: Bool[np.ndarray, " row"]
+) -> Estimate:
     """Σ over thresholds of (recall - recall before) times precision. NaN without positives.
 
     With A, B the positives and rows at or above a threshold and P positives in all,
@@ -64,9 +67,11 @@ def average_precision(scores: np.ndarray, positive: np.ndarray) -> Estimate:
 
 
 def resampled_average_precision(
-    scores: np.ndarray, positive: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-    """Average precision of each resample, weights [resample, row] -> [resample]."""
+    scores: Real[np.ndarray, " row"],
+    positive: Bool[np.ndarray, " row"],
+    weights: Real[np.ndarray, "resample row"],
+) -> Float[np.ndarray, " resample"]:
+    """Average precision of each resample."""
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order]
     last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(scores) - 1)
@@ -80,7 +85,9 @@ def resampled_average_precision(
     return np.divide(area, total, out=np.full_like(total, np.nan), where=total > 0)
 
 
-def _groups(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _groups(
+    scores: Real[np.ndarray, " row"], positive: Bool[np.ndarray, " row"]
+) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " group"], Float[np.ndarray, " group"]]:
     """Rows of equal score, lowest first: group of each row, rows and positives of each group."""
     order = np.argsort(scores, kind="stable")
     ordered = scores[order]

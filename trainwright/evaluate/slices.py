@@ -4,10 +4,12 @@ from all other rows."""
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+from jaxtyping import Bool, Shaped
 
 from trainwright.core.records import Slice
 from trainwright.core.stats import deviation_from_influence
 from trainwright.core.task import METRICS, Task
+from trainwright.evaluate.estimate import Predictions, Targets
 from trainwright.evaluate.metrics import estimate_metric
 
 FEWEST_ROWS = 30  # of a slice and of the rest; an interval of fewer says nothing [assumed]
@@ -17,7 +19,10 @@ NUMBER_KINDS = "iuf"
 
 
 def find_slices(
-    task: Task, predictions: np.ndarray, target: np.ndarray, columns: Mapping[str, np.ndarray]
+    task: Task,
+    predictions: Predictions,
+    target: Targets,
+    columns: Mapping[str, Shaped[np.ndarray, " row"]],
 ) -> tuple[Slice, ...]:
     """At most MOST_SLICES, by |metric - rest| in standard deviations of that difference, largest
     first. The metric is the task's first. Many are looked at: the largest differ by chance too.
@@ -47,8 +52,10 @@ def find_slices(
     return tuple(piece for distance, piece in found[:MOST_SLICES] if distance > 0)
 
 
-def _parts(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """(words, boolean [row]) of each part of a column; missing numbers are in no part."""
+def _parts(
+    values: Shaped[np.ndarray, " row"],
+) -> Iterator[tuple[str, Bool[np.ndarray, " row"]]]:
+    """Words for each part, and its rows of a column; missing numbers are in no part."""
     if values.dtype.kind in NUMBER_KINDS:
         known = values[np.isfinite(values)]
         if len(np.unique(known)) > 3:

@@ -1,7 +1,7 @@
 """Is deep learning worth it here? The network against the best simple learner on the same rows."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from trainwright.core.stats import (
 )
 from trainwright.core.task import LOWER_IS_BETTER, Task
 from trainwright.evaluate.baselines import best_of
+from trainwright.evaluate.estimate import Predictions, Targets
 from trainwright.evaluate.metrics import (
     estimate_metric,
     primary_metric,
@@ -26,18 +27,19 @@ MOST_BOOTSTRAP_ROWS = 100_000  # beyond it both intervals agree to 1 % [assumed]
 NO_GAIN = 0.02  # smaller differences change no decision (errors: as a share of it) [assumed]
 
 
+@runtime_checkable
 class Rivals(Protocol):
     """Predictions by name on the compared rows; `chosen` is the best by other rows, if any."""
 
     @property
-    def predictions(self) -> Mapping[str, np.ndarray]: ...
+    def predictions(self) -> Mapping[str, Predictions]: ...
 
     @property
     def chosen(self) -> str | None: ...
 
 
 def verdict(
-    task: Task, predictions: np.ndarray, rivals: Rivals, target: np.ndarray, *, seed: int
+    task: Task, predictions: Predictions, rivals: Rivals, target: Targets, *, seed: int
 ) -> Verdict:
     """The difference in the primary metric with its 95 % interval; above 0 favours the network.
 
@@ -92,7 +94,7 @@ def _code(ends: Interval | None, margin: float) -> str:
 
 
 def _statistic(
-    metric: str, task: Task, predictions: np.ndarray, target: np.ndarray, sign: float
+    metric: str, task: Task, predictions: Predictions, target: Targets, sign: float
 ) -> Statistic:
     """A primary metric, times sign, as a function of resampling weights [resample, row]."""
     num = len(target)

@@ -2,18 +2,21 @@
 targets: each gives a scalar, or with `each=True` one value per example."""
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from trainwright.loss.objective import Losses, OneOutput
+
 
 def one_logit_cross_entropy(
-    outputs: Tensor,
-    target: Tensor,
+    outputs: OneOutput,
+    target: Int64[Tensor, " batch"],
     *,
-    weight: Tensor | None = None,
+    weight: Float[Tensor, "2"] | None = None,
     label_smoothing: float = 0.0,
     each: bool = False,
-) -> Tensor:
+) -> Losses:
     """Cross-entropy of classes 0 and 1 from the logit of class 1.
 
     softplus(z) - t z, t = y (1 - e) + e / 2; equal to softmax cross-entropy on (0, z).
@@ -36,13 +39,13 @@ def one_logit_cross_entropy(
 
 
 def labels_cross_entropy(
-    outputs: Tensor,
-    target: Tensor,
+    outputs: Float[Tensor, "batch class_"],
+    target: Float[Tensor, "batch class_"],
     *,
-    weight: Tensor | None = None,
+    weight: Float[Tensor, " class_"] | None = None,
     label_smoothing: float = 0.0,
     each: bool = False,
-) -> Tensor:
+) -> Losses:
     """Mean over labels of the binary cross-entropy on each label's logit.
 
     outputs and target [batch, class_], target 0 or 1 as float; weight [class_] is per label.
@@ -58,13 +61,13 @@ def labels_cross_entropy(
 
 
 def binary_hinge(
-    outputs: Tensor,
-    target: Tensor,
+    outputs: OneOutput,
+    target: Int64[Tensor, " batch"],
     *,
     power: int = 1,
-    weight: Tensor | None = None,
+    weight: Float[Tensor, "2"] | None = None,
     each: bool = False,
-) -> Tensor:
+) -> Losses:
     """max(0, 1 - s z)^power with s = 2 y - 1 and one margin z per example.
 
     Source: Cortes & Vapnik 1995.
@@ -75,13 +78,13 @@ def binary_hinge(
 
 
 def multiclass_hinge(
-    outputs: Tensor,
-    target: Tensor,
+    outputs: Float[Tensor, "batch class_"],
+    target: Int64[Tensor, " batch"],
     *,
     power: int = 1,
-    weight: Tensor | None = None,
+    weight: Float[Tensor, " class_"] | None = None,
     each: bool = False,
-) -> Tensor:
+) -> Losses:
     """max(0, 1 + max_{j != y} z_j - z_y)^power: the true class must lead by 1.
 
     outputs [batch, class_], target int64 [batch]. Source: Crammer & Singer 2001, equation 4.
@@ -93,8 +96,13 @@ def multiclass_hinge(
 
 
 def _weighed(
-    losses: Tensor, target: Tensor, *, power: int, weight: Tensor | None, each: bool
-) -> Tensor:
+    losses: Float[Tensor, " batch"],
+    target: Int64[Tensor, " batch"],
+    *,
+    power: int,
+    weight: Float[Tensor, " class_"] | None,
+    each: bool,
+) -> Losses:
     if power == 2:
         losses = losses.square()
     if weight is None:

@@ -14,7 +14,7 @@ from trainwright.core.errors import ModelError, Problem, RecipeError, shown
 from trainwright.core.phrases import phrase
 from trainwright.core.task import Task
 from trainwright.loss import objective as links
-from trainwright.loss.objective import Objective
+from trainwright.loss.objective import Losses, Objective, Outputs, Target
 
 Wants = Literal["indices", "floats", "anything"]
 Link = Callable[[Tensor], Tensor]
@@ -139,8 +139,8 @@ def _failure(custom: Any, why: str) -> ModelError:
 
 
 def _called(
-    outputs: Tensor, target: Tensor, *, custom: Callable[..., Any], wants: Wants, each: bool
-) -> Tensor:
+    outputs: Outputs, target: Target, *, custom: Callable[..., Any], wants: Wants, each: bool
+) -> Losses:
     outputs, target = _fitted(outputs, target, wants)
     try:
         result = custom(outputs, target)
@@ -165,7 +165,7 @@ def _called(
     )  # fmt: skip
 
 
-def _fitted(outputs: Tensor, target: Tensor, wants: Wants) -> tuple[Tensor, Tensor]:
+def _fitted(outputs: Outputs, target: Target, wants: Wants) -> tuple[Outputs, Target]:
     if outputs.dim() == 2 and outputs.shape[1] == 1 and wants != "indices":
         outputs = outputs[:, 0]
         if target.dim() == 2 and target.shape[1] == 1:

@@ -2,11 +2,16 @@
 gives a scalar, or with `each=True` one value per example (the mean over its targets)."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from trainwright.loss.objective import Losses, Outputs
 
-def squared(outputs: Tensor, target: Tensor, *, each: bool = False) -> Tensor:
+Numbers = Float[Tensor, " batch"] | Float[Tensor, "batch target"]
+
+
+def squared(outputs: Outputs, target: Numbers, *, each: bool = False) -> Losses:
     """(y - z)^2: its minimiser is the mean. outputs [batch, 1] never broadcast on [batch]."""
     outputs = outputs.reshape(target.shape)
     if each:
@@ -14,7 +19,7 @@ def squared(outputs: Tensor, target: Tensor, *, each: bool = False) -> Tensor:
     return functional.mse_loss(outputs, target)
 
 
-def absolute(outputs: Tensor, target: Tensor, *, each: bool = False) -> Tensor:
+def absolute(outputs: Outputs, target: Numbers, *, each: bool = False) -> Losses:
     """|y - z|: its minimiser is the median."""
     outputs = outputs.reshape(target.shape)
     if each:
@@ -22,7 +27,7 @@ def absolute(outputs: Tensor, target: Tensor, *, each: bool = False) -> Tensor:
     return functional.l1_loss(outputs, target)
 
 
-def huber(outputs: Tensor, target: Tensor, *, delta: float, each: bool = False) -> Tensor:
+def huber(outputs: Outputs, target: Numbers, *, delta: float, each: bool = False) -> Losses:
     """e^2 / 2 for |e| <= delta, else delta (|e| - delta / 2). Source: Huber 1964."""
     outputs = outputs.reshape(target.shape)
     if each:
@@ -30,7 +35,7 @@ def huber(outputs: Tensor, target: Tensor, *, delta: float, each: bool = False) 
     return functional.huber_loss(outputs, target, delta=delta)
 
 
-def quantile(outputs: Tensor, target: Tensor, *, quantile: float, each: bool = False) -> Tensor:
+def quantile(outputs: Outputs, target: Numbers, *, quantile: float, each: bool = False) -> Losses:
     """max(q e, (q - 1) e) with e = y - z: its minimiser is the q-quantile.
 
     Source: Koenker & Bassett 1978.
@@ -40,12 +45,12 @@ def quantile(outputs: Tensor, target: Tensor, *, quantile: float, each: bool = F
     return _rows(losses) if each else losses.mean()
 
 
-def poisson(outputs: Tensor, target: Tensor, *, each: bool = False) -> Tensor:
+def poisson(outputs: Outputs, target: Numbers, *, each: bool = False) -> Losses:
     """exp(z) - y z, the negative log-likelihood of counts y >= 0 at rate exp(z), without ln y!."""
     outputs = outputs.reshape(target.shape)
     losses = outputs.exp() - target * outputs
     return _rows(losses) if each else losses.mean()
 
 
-def _rows(losses: Tensor) -> Tensor:
+def _rows(losses: Numbers) -> Float[Tensor, " batch"]:
     return losses if losses.dim() == 1 else losses.flatten(1).mean(dim=1)

@@ -4,6 +4,7 @@ pairs of neighbours, then hidden layers."""
 from collections import OrderedDict
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from trainwright.core.records import Signature
@@ -15,7 +16,7 @@ _PRIME = 1_000_003  # spreads pairs over buckets; any large prime does [assumed]
 
 
 class Bag(nn.Module):
-    """Token ids int64 [batch, length] -> [batch, output]; id 0 is padding and never counts.
+    """Outputs from token ids; id 0 is padding and never counts.
 
     The mean over the vectors of all tokens and, with ngrams = 2, of all pairs (a, b) of
     neighbours, hashed to (a * prime + b) mod buckets. A text of padding only is the zero vector.
@@ -35,7 +36,7 @@ class Bag(nn.Module):
             self.vectors.weight /= width
         self.layers = layers
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Int64[Tensor, "batch token"]) -> Float[Tensor, "batch output"]:
         if self.ngrams == 2:
             left, right = tokens[:, :-1], tokens[:, 1:]
             pairs = (left * _PRIME + right) % self.buckets + self.vocabulary
@@ -63,5 +64,5 @@ class TokenCounts(nn.Module):
         nn.init.zeros_(self.vectors.weight)
         self.bias = nn.Parameter(torch.zeros(num_outputs))
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Int64[Tensor, "batch token"]) -> Float[Tensor, "batch output"]:
         return self.vectors(tokens) + self.bias

@@ -4,6 +4,7 @@ or residual, then a readout over positions and a linear head."""
 from collections import OrderedDict
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from trainwright.core.records import Signature
@@ -17,9 +18,9 @@ WAVEFORM_STRETCH = 16  # 5 -> 79 samples, 10 ms at 8 kHz [paper: Dai et al. 2017
 
 
 class Average(nn.Module):
-    """[batch, channel, ...] -> [batch, channel], the mean over all positions."""
+    """The mean over all positions."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "batch channel *place"]) -> Float[Tensor, "batch channel"]:
         return x.flatten(2).mean(dim=2)
 
 

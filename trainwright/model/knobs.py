@@ -188,12 +188,21 @@ class ModelKnobs(Knobs):
     members: int | Literal["auto"] = knob(
         "auto",
         "mlp: networks trained at once that share all but a factor on each input and the last "
-        "layer; predictions are averaged. auto is 1.",
+        "layer; predictions are averaged. auto is 4 for `auto` tables, else 1.",
         why="an ensemble for the price of one in parameters, not in time "
-        "[paper: Gorishniy et al. 2025, TabM-mini, arXiv:2410.24210]",
+        "[paper: Gorishniy et al. 2025, TabM-mini, arXiv:2410.24210]; 4 take twice the time of 1 "
+        "[measured: benchmarks/quality_*.md, docs/LOG.md]",
         ge=1,
         le=128,
         search=Search(scale="choice", choices=(1, 4, 8, 16, 32)),
+    )
+    wide: bool | Literal["auto"] = knob(
+        "auto",
+        "mlp on tables: add a linear map of the embedded row to the output, from 0 at the start; "
+        "auto does so for numbers (regression) in `auto` tables.",
+        why="a sum of columns need not be bent into shape [paper: Cheng et al. 2016, "
+        "arXiv:1606.07792]; for classes it gains nothing [measured: docs/LOG.md]",
+        search=Search(scale="choice", choices=(False, True)),
     )
     ngrams: int = knob(
         1,

@@ -5,6 +5,7 @@ from math import gcd
 from typing import Any, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from trainwright.core.errors import ModelError
@@ -23,7 +24,7 @@ _RELU_FAMILY = frozenset({"relu", "leaky_relu", "gelu", "silu", "mish", "elu", "
 
 
 class ChannelRMS(nn.Module):
-    """x / sqrt(mean over channels of x^2 + eps) * weight, for x [batch, channel, ...].
+    """x / sqrt(mean over channels of x^2 + eps) * weight.
 
     Source: Zhang & Sennrich 2019, arXiv:1910.07467, equation 4.
     """
@@ -33,7 +34,9 @@ class ChannelRMS(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.eps = eps
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "batch channel *place"]
+    ) -> Float[Tensor, "batch channel *place"]:
         scale = (x.square().mean(dim=1, keepdim=True) + self.eps).rsqrt()
         return x * scale * self.weight.reshape(-1, *[1] * (x.dim() - 2))
 
@@ -45,7 +48,7 @@ class Add(nn.Module):
         super().__init__()
         self.body, self.shortcut = body, shortcut
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         return self.shortcut(x) + self.body(x)
 
 

@@ -35,37 +35,47 @@ class Linear(nn.Module):
 
 
 class RowMlp(nn.Module):
-    """Input embedding, then hidden layers and head: [batch, output]."""
+    """Input embedding, then hidden layers and head, plus a linear map of the embedded row where
+    one is given: [batch, output]."""
 
-    def __init__(self, row: RowInput, layers: nn.Sequential) -> None:
+    def __init__(self, row: RowInput, layers: nn.Sequential, wide: nn.Linear | None) -> None:
         super().__init__()
-        self.input, self.layers = row, layers
+        self.input, self.layers, self.wide = row, layers, wide
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return self.layers(self.input(*inputs))
+        row = self.input(*inputs)
+        outputs = self.layers(row)
+        return outputs if self.wide is None else outputs + self.wide(row)
 
 
 class Members(nn.Module):
     """Members that share the hidden layers; each has its own factor r on every input column and
-    its own head: [batch, member, output].
+    its own head; a linear map of the embedded row is shared by all: [batch, member, output].
 
     Source: Gorishniy et al. 2025, TabM-mini, arXiv:2410.24210, section 3.3.
     """
 
     def __init__(
-        self, row: nn.Module, chunks: tuple[int, ...], body: nn.Sequential, head: "MemberHeads"
+        self,
+        row: nn.Module,
+        chunks: tuple[int, ...],
+        body: nn.Sequential,
+        head: "MemberHeads",
+        wide: nn.Linear | None,
     ) -> None:
         super().__init__()
-        self.input, self.body, self.head = row, body, head
+        self.input, self.body, self.head, self.wide = row, body, head, wide
         by_column = torch.randn(head.members, len(chunks))
         if max(chunks) == 1:  # plain numbers: a sign keeps their scale
             by_column = by_column.sign()
         self.factor = nn.Parameter(by_column.repeat_interleave(torch.tensor(chunks), dim=1))
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        rows = self.input(*inputs).unsqueeze(1) * self.factor  # [batch, member, input]
+        row = self.input(*inputs).unsqueeze(1)
+        rows = row * self.factor  # [batch, member, input]
         hidden = self.body(rows.flatten(0, 1))
-        return self.head(hidden.unflatten(0, rows.shape[:2]))
+        outputs = self.head(hidden.unflatten(0, rows.shape[:2]))
+        return outputs if self.wide is None else outputs + self.wide(row)
 
 
 class MemberHeads(nn.Module):
@@ -92,7 +102,7 @@ def build_linear(knobs: ModelKnobs, signature: Signature, num_outputs: int) -> n
 
 def build_mlp(knobs: ModelKnobs, signature: Signature, num_outputs: int) -> nn.Module:
     """A plain nn.Sequential where nothing is embedded; see `RowMlp` and `Members` otherwise."""
-    plain = not signature.cardinalities and knobs.input_scale is not True
+    plain = not signature.cardinalities and not (knobs.input_scale is True or knobs.wide is True)
     members = knobs.members if isinstance(knobs.members, int) else 1
     if plain and knobs.numeric_embedding == "none" and members == 1:
         flatten = [("flatten", nn.Flatten())] if len(signature.shape) != 1 else []
@@ -102,9 +112,21 @@ def build_mlp(knobs: ModelKnobs, signature: Signature, num_outputs: int) -> nn.M
     hidden, width = hidden_layers(knobs, row.width)
     if members == 1:
         head = _head(knobs, width, num_outputs)
-        return RowMlp(row, nn.Sequential(OrderedDict([*hidden, head])))
+        layers = nn.Sequential(OrderedDict([*hidden, head]))
+        return RowMlp(row, layers, _wide(knobs, row.width, num_outputs))
     heads = MemberHeads(members, width, num_outputs, knobs)
-    return Members(row, row.chunks, nn.Sequential(OrderedDict(hidden)), heads)
+    body = nn.Sequential(OrderedDict(hidden))
+    return Members(row, row.chunks, body, heads, _wide(knobs, row.width, num_outputs))
+
+
+def _wide(knobs: ModelKnobs, width: int, num_outputs: int) -> nn.Linear | None:
+    """Zero, without a draw, so that the network starts as it would without it. Source: Cheng et
+    al. 2016, arXiv:1606.07792, figure 1."""
+    if knobs.wide is not True:
+        return None
+    linear = nn.utils.skip_init(nn.Linear, width, num_outputs, bias=False)
+    nn.init.zeros_(linear.weight)
+    return linear
 
 
 def hidden_layers(knobs: ModelKnobs, width_in: int) -> tuple[list[tuple[str, nn.Module]], int]:

@@ -27,9 +27,7 @@ _OUTPUTS = frozenset({
 _KEYS = ("logits", "output", "prediction")
 
 
-def adopt(
-    candidate: nn.Module | Callable[..., Any], signature: Signature, num_outputs: int, seed: int
-) -> nn.Module:
+def adopt(candidate: object, signature: Signature, num_outputs: int, seed: int) -> nn.Module:
     """The user's module: an instance is used as it is and trained in place, a class or factory is
     called, with the sizes that its parameters ask for by name (in_features, in_channels,
     vocab_size, num_classes, … and their usual synonyms).

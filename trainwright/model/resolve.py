@@ -22,7 +22,7 @@ _FITTING = {
 }
 _CONVNET_ONLY = ("kernel", "stride", "pool", "readout")
 _TABLE_ONLY = ("numeric_embedding", "embedding_width", "frequency_sd", "category_width",
-               "input_scale", "members")  # fmt: skip
+               "input_scale", "members", "wide")  # fmt: skip
 _BAG_ONLY = ("ngrams", "buckets")
 _HIDDEN = ("depth", "width", "activation", "norm", "norm_position", "skip", "dropout")
 _WITHOUT_EFFECT: dict[str, tuple[str, ...]] = {
@@ -68,13 +68,18 @@ def chosen_name(knobs: ModelKnobs, signature: Signature) -> str:
     return name
 
 
-def resolve(knobs: ModelKnobs, signature: Signature) -> ModelKnobs:
-    """The knobs with every `auto` but `init` replaced by what is built.
+def is_strong_table(knobs: ModelKnobs, signature: Signature) -> bool:
+    """Whether this becomes the network for tables: a table, and no model asked for by name."""
+    return knobs.name == "auto" and signature.kind == "features"
+
+
+def resolve(knobs: ModelKnobs, signature: Signature, *, regression: bool = False) -> ModelKnobs:
+    """The knobs with every `auto` but `init` replaced by what is built; what is resolved already
+    stays as it is.
 
     Raises ModelError as `chosen_name`, and when activations and layers differ in number.
     """
     name = chosen_name(knobs, signature)
-    strong = knobs.name == "auto" and signature.kind == "features"  # a table, nothing asked for
     match name:
         case "linear":
             values: dict[str, Any] = {"depth": 0, "width": 1, "activation": "none"}
@@ -84,14 +89,14 @@ def resolve(knobs: ModelKnobs, signature: Signature) -> ModelKnobs:
             values = {"depth": 1, "width": 64, "dropout": 0.3}
         case _:
             values = {"depth": 3, "width": 256}
-            if strong:
-                values |= {"dropout": 0.1, "input_scale": True}
+            if is_strong_table(knobs, signature):
+                values |= {"dropout": 0.1, "input_scale": True, "members": 4, "wide": regression}
                 few = math.prod(signature.shape) <= EMBEDDED_NUMBERS
                 values["numeric_embedding"] = "pbld" if few else "none"
     off: dict[str, Any] = {
         "activation": "relu", "norm": "none", "dropout": 0.0, "kernel": 3, "stride": 1, "pool": 2,
         "readout": "max",
-        "numeric_embedding": "none", "input_scale": False, "members": 1,
+        "numeric_embedding": "none", "input_scale": False, "members": 1, "wide": False,
     }  # fmt: skip
     if isinstance(knobs.activation, tuple) and knobs.depth == "auto":
         values["depth"] = len(knobs.activation)

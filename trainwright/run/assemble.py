@@ -1,8 +1,9 @@
 """How do the parts of a recipe become one thing that can train? Data is prepared, `auto` becomes
 numbers, head and loss are paired, and model, objective and algorithm are built from the seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -33,9 +34,10 @@ from trainwright.loss.build import (
 )
 from trainwright.loss.objective import Objective
 from trainwright.model.build import build
+from trainwright.model.knobs import ModelKnobs
 from trainwright.model.own import adopt, try_forward
+from trainwright.model.resolve import is_strong_table, without_effect
 from trainwright.model.resolve import resolve as resolve_model
-from trainwright.model.resolve import without_effect
 from trainwright.recipe import Recipe
 from trainwright.run.code import load_code, names_code
 from trainwright.train.plan import Plan, make_plan
@@ -52,6 +54,7 @@ class Assembly:
     module: nn.Module
     num_outputs: int
     objective: Objective
+    model: ModelKnobs | None  # every `auto` resolved; None for a user's own
     algorithm: AlgorithmKnobs  # every `auto` resolved
     plan: Plan
     trainee: Trainee
@@ -66,9 +69,8 @@ class Assembly:
         if self.plan.total_steps is not None:
             algorithm = resolve_steps(algorithm, self.plan.total_steps)
         found = {"algorithm": algorithm.model_dump(mode="json")}
-        if self.recipe.live.model is None and not names_code(self.recipe.model.name):
-            signature = self.prepared.understanding.signature
-            found["model"] = resolve_model(self.recipe.model, signature).model_dump(mode="json")
+        if self.model is not None:
+            found["model"] = self.model.model_dump(mode="json")
         return found
 
 
@@ -78,9 +80,11 @@ def assemble(
     allow_code: bool = False,
     prepared: Prepared | None = None,
     tell: Tell = unheard,
+    resolved: Mapping[str, Any] = MappingProxyType({}),
 ) -> Assembly:
     """Builds everything of a run; the caller has set the global random state. `tell` hears how far
-    reading the data is.
+    reading the data is. `resolved` is what `Assembly.resolved` said when the run began: what `auto`
+    meant then it means now, whatever has become of our defaults.
 
     Raises RecipeError, DataError or ModelError with everything a user must mend.
     """
@@ -90,7 +94,8 @@ def assemble(
         prepared = prepare_data(recipe, one_tensor=own is not None, tell=tell)
     device = choose_device(recipe.algorithm)
     understanding = prepared.understanding
-    module, num_outputs = build_model(recipe, prepared, own, own_loss)
+    model = model_knobs(recipe, prepared, own, resolved.get("model"))
+    module, num_outputs = build_model(recipe, prepared, own, own_loss, model)
     module.to(device)
     objective = build_objective(
         recipe.loss,
@@ -101,7 +106,9 @@ def assemble(
     ).to(device)
     check_target(recipe.loss, _few(prepared).target)
     num_train = len(prepared.train)
-    algorithm = resolve(recipe.algorithm, num_train=num_train)
+    table = own is None and is_strong_table(recipe.model, understanding.signature)
+    asked = algorithm_knobs(recipe, resolved.get("algorithm"))
+    algorithm = resolve(asked, num_train=num_train, table=table)
     assert isinstance(algorithm.batch_size, int)
     plan = make_plan(
         recipe.budget,
@@ -139,6 +146,7 @@ def assemble(
         module=module,
         num_outputs=num_outputs,
         objective=objective,
+        model=model,
         algorithm=algorithm,
         plan=plan,
         trainee=trainee,
@@ -185,14 +193,39 @@ def loss_code(recipe: Recipe, *, allow_code: bool) -> Callable[..., Any] | None:
     return None
 
 
+def model_knobs(
+    recipe: Recipe, prepared: Prepared, own: Any | None, was: Mapping[str, Any] | None
+) -> ModelKnobs | None:
+    """[model] without any `auto`; None for a user's own."""
+    if own is not None:
+        return None
+    task, signature = prepared.understanding.task, prepared.understanding.signature
+    asked = recipe.model if was is None else ModelKnobs(**was)
+    return resolve_model(asked, signature, regression=not task.is_classification)
+
+
+def algorithm_knobs(recipe: Recipe, was: Mapping[str, Any] | None) -> AlgorithmKnobs:
+    """[algorithm] as asked for, or as it was in the run that is resumed; what goes by the number of
+    steps stays open, since the clock may have shortened the run after that was written."""
+    if was is None:
+        return recipe.algorithm
+    by_length = {name: getattr(recipe.algorithm, name) for name in ("warmup_steps", "step_every")}
+    return AlgorithmKnobs(**{**was, **by_length})
+
+
 def build_model(
-    recipe: Recipe, prepared: Prepared, own: Any | None, own_loss: Any | None
+    recipe: Recipe,
+    prepared: Prepared,
+    own: Any | None,
+    own_loss: Any | None,
+    model: ModelKnobs | None,
 ) -> tuple[nn.Module, int]:
     """The module, and how many outputs it has; an own module is asked by one dry run."""
     signature, task = prepared.understanding.signature, prepared.understanding.task
     wanted = num_outputs_for_loss(recipe.loss, task, own_loss)
-    if own is None:
-        return build(recipe.model, signature, wanted, recipe.seed), wanted
+    if model is not None:
+        return build(model, signature, wanted, recipe.seed), wanted
+    assert own is not None
     module = adopt(own, signature, wanted, recipe.seed)
     shape = try_forward(module, _few(prepared).inputs)
     return module, 1 if len(shape) == 1 else shape[-1]

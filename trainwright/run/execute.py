@@ -12,12 +12,11 @@ from functools import cache
 
 import torch
 
-from trainwright import recipe as recipes
 from trainwright.core.errors import RunFailed, StoreError, TrainwrightError
 from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice, RunRecord, RunState
 from trainwright.core.seeds import derive
-from trainwright.recipe import Live, Recipe
+from trainwright.recipe import Recipe
 from trainwright.run.assemble import Assembly, assemble
 from trainwright.run.interrupt import Interruption
 from trainwright.run.judge import judge_run, look
@@ -58,6 +57,7 @@ class Execution:
     lease: Lease | None = None
     readings: list[Reading] = field(default_factory=list)
     parts: dict[str, float] = field(default_factory=dict)
+    _begun: bool = False  # the store says that it is running: from here on it is left in order
     _flushed: float = 0.0
     _told: float = 0.0
     _renewed: float = 0.0
@@ -71,18 +71,21 @@ class Execution:
         Raises RunFailed when the store fails in the middle, and whatever the user's own code
         raises, after the record was brought to safety.
         """
-        if resume:
-            self.lease = self.store.claim(self.record.id, seconds=LEASE_SECONDS)
         began = time.perf_counter()
         before = self.record.seconds
         try:
+            if resume:
+                self._claim()
             with Interruption() as interruption, own_randomness(self.recipe.seed):
                 self._assemble(resume=resume)
-                state = self._train(interruption)
+                with interruption.held():
+                    state = self._train(interruption)
                 if state == "finished":
-                    self._judge(interruption)
+                    state = self._judge(interruption)
                 self._save(state=state, seconds=before + time.perf_counter() - began)
         except StoreError as error:
+            if not self._begun:
+                raise  # a name that is taken, a run that another writes: nothing has happened yet
             raise self._unwritable(error) from error
         except BaseException as error:
             self._rescue(error)
@@ -94,9 +97,17 @@ class Execution:
 
     # --- parts of a run, in order ---------------------------------------------------------------
 
+    def _claim(self) -> None:
+        """Becomes the run's one writer, unless another has ended it since it was read."""
+        self.lease = self.store.claim(self.record.id, seconds=LEASE_SECONDS)
+        if self.store.run(self.record.id).state == "finished":
+            raise nothing_to_resume(self.record.id)
+
     def _assemble(self, *, resume: bool) -> None:
         with self._timed("data"), Teller(self.listener) as tell:
-            self.assembly = assemble(self.recipe, allow_code=self.allow_code, tell=tell)
+            self.assembly = assemble(
+                self.recipe, allow_code=self.allow_code, tell=tell, resolved=self.record.resolved
+            )
         prepared = self.assembly.prepared
         if resume:
             self._same_data(prepared.understanding.fingerprint)
@@ -106,6 +117,7 @@ class Execution:
         else:  # a recipe that cannot be assembled leaves no run behind
             self.store.create_run(self.record)
             self.lease = self.store.claim(self.record.id, seconds=LEASE_SECONDS)
+        self._begun = True
         for notice in self.assembly.notices:
             self._say(notice)
         self._save(
@@ -165,9 +177,12 @@ class Execution:
         self._flush()
         return state
 
-    def _judge(self, interruption: Interruption) -> None:
+    def _judge(self, interruption: Interruption) -> RunState:
+        """Measures what was trained. Stopped here, a resumed run has only this left to do."""
         assembly = self.assembly
         assert assembly is not None
+        if interruption.asked:
+            return self._stopped("interrupted", Notice(code="interrupted"))
         step, weights = assembly.trainee.chosen(assembly.algorithm.keep)
         assembly.module.load_state_dict(weights)
         assembly.module.eval()
@@ -177,7 +192,11 @@ class Execution:
                     weights, step=step, kind="final", plain=use_record(assembly)
                 )
         self.record = replace(self.record, chosen_step=step, weights_sha256=weights_sha256(weights))
-        self.record = judge_run(self.record, assembly, self.listener, self.parts)
+        try:
+            self.record = judge_run(self.record, assembly, self.listener, self.parts)
+        except KeyboardInterrupt:
+            return self._stopped("interrupted", Notice(code="interrupted"))
+        return "finished"
 
     # --- events ---------------------------------------------------------------------------------
 
@@ -281,11 +300,13 @@ class Execution:
 
     def _rescue(self, error: BaseException) -> None:
         """Keeps what can be kept after an error that is not ours to handle."""
+        if not self._begun:
+            return
         state: RunState = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         words = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
-        if self.lease is None:
-            return
-        self.record = replace(self.record, stopped=Notice(code="crashed", values=words))
+        crashed = Notice(code="crashed", values=words)
+        stopped = Notice(code="interrupted") if state == "interrupted" else crashed
+        self.record = replace(self.record, stopped=stopped)
         with suppress(StoreError):  # the first error is the one to hear about
             self._flush()
             self._save(state=state)
@@ -341,59 +362,11 @@ def versions() -> dict[str, str]:
     }
 
 
-def begin(
-    recipe: Recipe,
-    store: Store,
-    *,
-    run_id: str,
-    listener: Listener,
-    command: str,
-    allow_code: bool,
-    keeps: bool,
-) -> Execution:
-    """A new run, ready to be run; it enters the store once its parts fit together."""
-    record = RunRecord(
-        id=run_id,
-        state="new",
-        created=time.time(),
-        recipe=recipes.to_plain(recipe) | {"live": list(recipe.live.names)},
-        recipe_hash=recipes.recipe_hash(recipe),
-        portable=recipe.portable,
-        command=command,
-    )
-    return Execution(
-        store=store,
-        record=record,
-        recipe=recipe,
-        listener=listener,
-        allow_code=allow_code,
-        keeps=keeps,
-    )
-
-
-def go_on(
-    record: RunRecord, store: Store, *, live: Live, listener: Listener, allow_code: bool
-) -> Execution:
-    """A stopped run, ready to go on.
-
-    Raises RunFailed when there is nothing to go on with, TrainwrightError when live parts of the
-    recipe are missing.
-    """
-    if record.state == "finished":
-        raise TrainwrightError(
-            phrase("run {run} is finished: there is nothing to resume", run=record.id),
-            allowed=phrase("a run that is running, interrupted or failed"),
-            do=phrase("`trainwright show {run}` shows its result; `trainwright fit` begins another",
-                      run=record.id),
-        )  # fmt: skip
-    missing = sorted(set(record.recipe.get("live", ())) - set(live.names))
-    if missing:
-        raise TrainwrightError(
-            phrase("run {run} was given live objects for {names}",
-                   run=record.id, names=", ".join(missing)),
-            allowed=phrase("the same objects again, from Python"),
-            do=f"tw.resume({record.id!r}, store=..., source=X, y=y, model=YourNet)",
-        )  # fmt: skip
-    recipe = recipes.from_plain(record.recipe).model_copy(update={"live": live})
-    return Execution(store=store, record=replace(record, stopped=None), recipe=recipe,
-                     listener=listener, allow_code=allow_code)  # fmt: skip
+def nothing_to_resume(run_id: str) -> TrainwrightError:
+    """The error for a run that has its result."""
+    return TrainwrightError(
+        phrase("run {run} is finished: there is nothing to resume", run=run_id),
+        allowed=phrase("a run that is running, interrupted or failed"),
+        do=phrase("`trainwright show {run}` shows its result; `trainwright fit` begins another",
+                  run=run_id),
+    )  # fmt: skip

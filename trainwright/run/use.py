@@ -20,6 +20,7 @@ from trainwright.evaluate.predict import Seen, predict
 from trainwright.loss.build import build_objective
 from trainwright.loss.objective import Objective
 from trainwright.model.build import build
+from trainwright.model.knobs import ModelKnobs
 from trainwright.model.own import adopt
 from trainwright.run.assemble import Assembly, own_model
 from trainwright.store.contract import Store
@@ -116,7 +117,7 @@ def load_predictor(
     signature = from_plain(Signature, use["signature"])
     seed, outputs = recipe.seed, int(use["num_outputs"])
     module = (
-        build(recipe.model, signature, outputs, seed)
+        build(ModelKnobs(**record.resolved["model"]), signature, outputs, seed)
         if own is None
         else adopt(own, signature, outputs, seed)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from trainwright.core.records import RunRecord, RunState
 
@@ -87,6 +87,7 @@ class StoredArtefact:
     modified: float | None
 
 
+@runtime_checkable
 class Artefacts(Protocol):
     """Bytes found again by their sha256. Every method raises StoreError when it cannot."""
 
@@ -119,6 +120,7 @@ class Artefacts(Protocol):
         ...
 
 
+@runtime_checkable
 class Store(Protocol):
     """Runs with their history, checkpoints and artefacts. More methods than our protocols have
     elsewhere: it is the one door to the database.

@@ -41,9 +41,14 @@ def new_name(taken: Callable[[str], bool]) -> str:
         highest = min(2 * highest, 10**12)
 
 
+def is_fit(name: str) -> bool:
+    """Whether a run may be called so."""
+    return len(name) <= LONGEST_NAME and bool(re.fullmatch(r"[^\W_][\w.-]*", name))
+
+
 def check_name(name: str) -> str:
     """`name`, when it is fit to be a run's id. Raises StoreError."""
-    if len(name) <= LONGEST_NAME and re.fullmatch(r"[^\W_][\w.-]*", name):
+    if is_fit(name):
         return name
     raise StoreError(
         phrase("{name} cannot be the name of a run", name=shown(name)),

@@ -33,7 +33,7 @@ from trainwright.store.lease import (
     new_holding,
 )
 from trainwright.store.migrations import migrate
-from trainwright.store.names import check_name, meant_run, name_taken, run_not_found
+from trainwright.store.names import check_name, is_fit, meant_run, name_taken, run_not_found
 from trainwright.store.packing import layout_key, pack, unpack
 from trainwright.store.schema import checkpoints, layouts, leases, readings, records, runs
 
@@ -90,7 +90,9 @@ class SqlStore:
 
     def run(self, run_id: str) -> RunRecord:
         with self._reading() as connection:
-            body = connection.execute(_BODY, {"run": run_id}).scalar()
+            # No database takes every string: no NUL, no lone surrogate.
+            asked = {"run": run_id if is_fit(run_id) else ""}
+            body = connection.execute(_BODY, asked).scalar()
             if body is None:
                 ids = list(connection.execute(_IDS).scalars())
                 run_id = meant_run(run_id, ids, self.place)

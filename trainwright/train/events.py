@@ -4,6 +4,7 @@ may read them before the next step and cannot change what the loop does."""
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from jaxtyping import Float
 from torch import Tensor
 
 from trainwright.data.batch import Batch
@@ -14,7 +15,7 @@ class Stepped:
     """The weights have moved. `loss` is the step's mean loss, detached, still on its device."""
 
     step: int
-    loss: Tensor
+    loss: Float[Tensor, ""]
     rate: float
     batches: tuple[Batch, ...]
 

@@ -3,9 +3,10 @@ object, so that a compiled step can take its place."""
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from trainwright.algorithm.average import Average
@@ -16,13 +17,16 @@ from trainwright.loss.objective import Objective
 from trainwright.model.own import first_output
 
 
+@runtime_checkable
 class Step(Protocol):
     """Moves the weights by one step; returns the mean loss over the batches, detached.
 
     With `check`, a loss that is not finite is returned *before* any weight has moved.
     """
 
-    def __call__(self, batches: Sequence[Batch], rate: float, *, check: bool) -> Tensor: ...
+    def __call__(
+        self, batches: Sequence[Batch], rate: float, *, check: bool
+    ) -> Float[Tensor, ""]: ...
 
 
 class EagerStep:
@@ -44,7 +48,7 @@ class EagerStep:
         self._moves = device if device.type != "cpu" else None
         self._mixed = precision.mixed
 
-    def __call__(self, batches: Sequence[Batch], rate: float, *, check: bool) -> Tensor:
+    def __call__(self, batches: Sequence[Batch], rate: float, *, check: bool) -> Float[Tensor, ""]:
         for parameter in self._parameters:
             parameter.grad = None
         total = self._gradients(batches[0], len(batches))
@@ -57,7 +61,7 @@ class EagerStep:
             self._average.update()
         return total
 
-    def _gradients(self, batch: Batch, share: int) -> Tensor:
+    def _gradients(self, batch: Batch, share: int) -> Float[Tensor, ""]:
         """Adds a share of the batch's gradient; returns the same share of its loss, detached.
 
         Batches of one step are equally long, so that the mean of their means is the mean over all

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -46,7 +47,7 @@ class Trainee:
     waited: float = 0.0
     best: Best | None = None
     looks_without_gain: int = 0
-    loss_sum: Tensor | float = 0.0  # since the last row of history
+    loss_sum: Float[Tensor, ""] | float = 0.0  # since the last row of history
     loss_steps: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 

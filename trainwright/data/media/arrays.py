@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from trainwright.core.errors import DataError, shown
@@ -29,8 +30,8 @@ _SPLITS: dict[Split, tuple[str, ...]] = {
 class Stored:
     """Examples first. `target` and `splits` are None when the file does not tell."""
 
-    inputs: np.ndarray
-    target: np.ndarray | None
+    inputs: Shaped[np.ndarray, "example ..."]
+    target: Shaped[np.ndarray, "example ..."] | None
     splits: tuple[Split, ...] | None
     class_names: tuple[str, ...] = ()
 
@@ -75,10 +76,11 @@ def load_arrays(path: str, memory_limit: int) -> Stored:
     return _checked(path, inputs, target, None, class_names)
 
 
-def as_images(inputs: np.ndarray, channels: str, size: int | None) -> Tensor | None:
-    """[example, height, width] or with channels first or last as [example, channel, height,
-    width]: uint8 stays (bool becomes 0 and 255), others become float32. None when these are no
-    images."""
+def as_images(
+    inputs: Shaped[np.ndarray, "example ..."], channels: str, size: int | None
+) -> Shaped[Tensor, "example channel height width"] | None:
+    """Arrays [example, height, width], or with channels first or last: uint8 stays (bool becomes 0
+    and 255), others become float32. None when these are no images."""
     if inputs.ndim == 3:
         inputs = inputs[:, None]
     elif inputs.ndim == 4 and inputs.shape[3] in (1, 3, 4) and inputs.shape[1] not in (1, 3):

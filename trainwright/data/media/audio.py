@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from trainwright.core.errors import DataError
@@ -48,8 +49,8 @@ class AudioForm:
     def num_bytes(self) -> int:
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
-    def decode(self, data: bytes) -> np.ndarray:
-        """File content -> float32 of `shape`; cut at the end, or padded there with silence.
+    def decode(self, data: bytes) -> Float32[np.ndarray, "{self.shape[0]} {self.shape[1]}"]:
+        """A file's content in `shape`; cut at the end, or padded there with silence.
 
         Raises UndecodableError.
         """
@@ -58,8 +59,8 @@ class AudioForm:
             return wave[None]
         return log_mel(torch.from_numpy(wave), self.sample_rate).numpy()
 
-    def waveform(self, data: bytes) -> np.ndarray:
-        """float32 [num_samples] in [-1, 1] at `sample_rate`.
+    def waveform(self, data: bytes) -> Float32[np.ndarray, " {self.num_samples}"]:
+        """Sound in [-1, 1] at `sample_rate`.
 
         Raises UndecodableError.
         """
@@ -98,8 +99,8 @@ def read_heading(data: bytes) -> Heading:
         raise UndecodableError(_reason(error)) from None
 
 
-def read_mono(data: bytes, *, most_seconds: float) -> tuple[np.ndarray, int]:
-    """float32 [time], the mean of the channels, and the rate; at most the first `most_seconds`.
+def read_mono(data: bytes, *, most_seconds: float) -> tuple[Float32[np.ndarray, " time"], int]:
+    """The mean of the channels, and the rate; at most the first `most_seconds`.
 
     Raises UndecodableError, also for a recording without a sample or with NaN.
     """
@@ -125,8 +126,10 @@ def read_mono(data: bytes, *, most_seconds: float) -> tuple[np.ndarray, int]:
     return wave.mean(axis=1, dtype=np.float32), rate
 
 
-def resample(wave: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """float32 [time] at the wanted rate, by a polyphase filter (scipy.signal.resample_poly)."""
+def resample(
+    wave: Float32[np.ndarray, " time"], rate: int, wanted: int
+) -> Float32[np.ndarray, " resampled"]:
+    """The sound at the wanted rate, by a polyphase filter (scipy.signal.resample_poly)."""
     if rate == wanted:
         return wave
     from scipy.signal import resample_poly  # 0.3 s to import: only when rates differ
@@ -173,8 +176,10 @@ def hop_samples(sample_rate: int) -> int:
     return max(1, round(HOP_SECONDS * sample_rate))
 
 
-def log_mel(wave: Tensor, sample_rate: int) -> Tensor:
-    """float32 [..., time] in [-1, 1] -> [..., band, frame], the natural log of power by band.
+def log_mel(
+    wave: Float32[Tensor, "*batch time"], sample_rate: int
+) -> Float32[Tensor, "*batch band frame"]:
+    """The natural log of power by band, of sound in [-1, 1].
 
         S[k, t] = |sum_n w[n] x[t H + n - N/2] exp(-2 pi i k n / N)|^2 / (sum_n w[n])^2
         L[b, t] = ln(sum_k M[b, k] S[k, t] + 1e-6)
@@ -199,8 +204,8 @@ def log_mel(wave: Tensor, sample_rate: int) -> Tensor:
     return (filters @ power + FLOOR).log()
 
 
-def mel_filters(sample_rate: int, num_points: int) -> Tensor:
-    """float32 [band, 1 + num_points / 2]: triangles of height 1, evenly spaced in mel.
+def mel_filters(sample_rate: int, num_points: int) -> Float32[Tensor, "band {1+num_points//2}"]:
+    """Triangles of height 1, evenly spaced in mel.
 
         m(f) = 2595 log10(1 + f / 700), centres m_b = b m(rate / 2) / (BANDS + 1), b = 1..BANDS
         M[b, k] = max(0, min((f_k - f_(b-1)) / (f_b - f_(b-1)), (f_(b+1) - f_k) / (f_(b+1) - f_b)))
@@ -238,7 +243,7 @@ def playable(data: bytes) -> bytes:
     return into.getvalue()
 
 
-def _mel_edges(sample_rate: int) -> Tensor:
+def _mel_edges(sample_rate: int) -> Float64[Tensor, " edge"]:
     top = 2595 * math.log10(1 + sample_rate / 2 / 700)
     mels = torch.linspace(0, top, BANDS + 2, dtype=torch.float64)
     return 700 * (10 ** (mels / 2595) - 1)

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 from torch.nn import functional
 
 from trainwright.core.errors import DataError, did_you_mean, shown
 from trainwright.core.phrases import phrase
+from trainwright.data.batch import Inputs
 from trainwright.data.media.folder import kind_in_words
 
 Change = Callable[[Tensor, Generator], Tensor]
+Images = Float[Tensor, "batch channel height width"]
+Sounds = Float[Tensor, "batch channel time"]  # waveforms, or bands and frames
 
 CROP_SHARE = 8  # shifted by up to 1/8 of the side: 4 of 32 pixels [paper: He et al. 2016, 4.2]
 ERASED_SHARE = 0.25  # side of the erased square [paper: DeVries & Taylor 2017, cutout 8 of 32]
@@ -33,7 +37,7 @@ class Augment:
     names: tuple[str, ...]
     changes: tuple[Change, ...]
 
-    def __call__(self, inputs: tuple[Tensor, ...], generator: Generator) -> tuple[Tensor, ...]:
+    def __call__(self, inputs: Inputs, generator: Generator) -> Inputs:
         changed = inputs[0]
         for change in self.changes:
             changed = change(changed, generator)
@@ -56,8 +60,8 @@ def build_augment(
     return Augment(names=names, changes=changes) if names else None
 
 
-def crop(images: Tensor, generator: Generator) -> Tensor:
-    """[batch, channel, height, width]: each shifted by up to an eighth, the gap mirrored.
+def crop(images: Images, generator: Generator) -> Images:
+    """Each shifted by up to an eighth, the gap mirrored.
 
     Source: He et al. 2016, arXiv:1512.03385, section 4.2 (there padded with zeros).
     """
@@ -75,14 +79,14 @@ def crop(images: Tensor, generator: Generator) -> Tensor:
     return stretches.index_select(0, starts).view(B, C, H, W)
 
 
-def flip(images: Tensor, generator: Generator) -> Tensor:
-    """[batch, channel, height, width]: half of them mirrored left to right."""
+def flip(images: Images, generator: Generator) -> Images:
+    """Half of them mirrored left to right."""
     mirrored = torch.rand(images.shape[0], 1, 1, 1, generator=generator) < 0.5
     return torch.where(mirrored.to(images.device), images.flip(3), images)
 
 
-def erase(images: Tensor, generator: Generator) -> Tensor:
-    """[batch, channel, height, width]: a square of a quarter of the side becomes 0, the mean.
+def erase(images: Images, generator: Generator) -> Images:
+    """A square of a quarter of the side becomes 0, the mean.
 
     Source: DeVries & Taylor 2017, arXiv:1708.04552 (cutout; the square may reach over the edge).
     """
@@ -92,8 +96,8 @@ def erase(images: Tensor, generator: Generator) -> Tensor:
     return images.masked_fill(inside[:, None].to(images.device), 0.0)
 
 
-def rotate(images: Tensor, generator: Generator) -> Tensor:
-    """[batch, channel, height, width]: turned about the centre by up to 15 degrees either way,
+def rotate(images: Images, generator: Generator) -> Images:
+    """Turned about the centre by up to 15 degrees either way,
     bilinear, the edge pixels carried on."""
     B, _, H, W = images.shape
     uniform = torch.rand(B, generator=generator) * 2 - 1
@@ -110,8 +114,8 @@ def rotate(images: Tensor, generator: Generator) -> Tensor:
     )
 
 
-def shift(sounds: Tensor, generator: Generator) -> Tensor:
-    """[batch, channel, time]: moved in time by up to a tenth, the edge value carried on.
+def shift(sounds: Sounds, generator: Generator) -> Sounds:
+    """Moved in time by up to a tenth, the edge value carried on.
 
     Source: Warden 2018, arXiv:1804.03209, section 5 (random time shift).
     """
@@ -122,26 +126,30 @@ def shift(sounds: Tensor, generator: Generator) -> Tensor:
     return sounds.gather(2, times[:, None, :].expand(B, C, T))
 
 
-def louder(sounds: Tensor, generator: Generator) -> Tensor:
-    """[batch, 1, time] waveforms times a gain, uniform in -6 to 6 decibels."""
+def louder(sounds: Sounds, generator: Generator) -> Sounds:
+    """Waveforms times a gain, uniform in -6 to 6 decibels."""
     return sounds * 10 ** (_decibels(sounds, generator) / 20)
 
 
-def brighter(bands: Tensor, generator: Generator) -> Tensor:
-    """[batch, band, frame] standardised log-mel: a gain of waveforms adds to the logarithm.
+def brighter(
+    bands: Float[Tensor, "batch band frame"], generator: Generator
+) -> Float[Tensor, "batch band frame"]:
+    """Standardised log-mel: a gain of waveforms adds to the logarithm.
 
     The amount, up to 6 decibels, is taken for a band of sd 10 decibels [assumed].
     """
     return bands + _decibels(bands, generator) / 10
 
 
-def noise(sounds: Tensor, generator: Generator) -> Tensor:
-    """Any shape, standardised: Gaussian noise of a tenth of the data's own spread."""
+def noise(
+    sounds: Float[Tensor, " batch *place"], generator: Generator
+) -> Float[Tensor, " batch *place"]:
+    """Gaussian noise of a tenth of the standardised data's own spread."""
     return sounds + NOISE_SHARE * torch.randn(sounds.shape, generator=generator).to(sounds)
 
 
-def mask(sounds: Tensor, generator: Generator) -> Tensor:
-    """[batch, channel, time]: one stretch of time, and of bands when there are several, becomes
+def mask(sounds: Sounds, generator: Generator) -> Sounds:
+    """One stretch of time, and of bands when there are several, becomes
     0, the mean.
 
     Source: Park et al. 2019, arXiv:1904.08779, section 2 (SpecAugment without time warping).
@@ -165,7 +173,7 @@ def _known(kind: str, representation: str) -> dict[str, Change]:
     return {}
 
 
-def _span(num: int, side: int, share: float, generator: Generator) -> Tensor:
+def _span(num: int, side: int, share: float, generator: Generator) -> Bool[Tensor, "{num} {side}"]:
     """bool [num, side]: a stretch of round(share * side), its centre uniform over the side."""
     length = max(1, round(share * side))
     centre = torch.randint(0, side, (num, 1), generator=generator)
@@ -174,7 +182,7 @@ def _span(num: int, side: int, share: float, generator: Generator) -> Tensor:
     return (places >= first) & (places < first + length)
 
 
-def _decibels(sounds: Tensor, generator: Generator) -> Tensor:
+def _decibels(sounds: Sounds, generator: Generator) -> Float[Tensor, "batch 1 1"]:
     uniform = torch.rand(sounds.shape[0], 1, 1, generator=generator).to(sounds)
     return (uniform * 2 - 1) * GAIN_DECIBELS
 
@@ -230,7 +238,7 @@ def _from_kornia(kind: Any, name: str) -> Change:
             ),
         ) from None
 
-    def change(images: Tensor, generator: Generator) -> Tensor:
+    def change(images: Images, generator: Generator) -> Images:
         # kornia draws from torch's global generator: lend it our stream and put things back
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))

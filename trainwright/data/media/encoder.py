@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
 from trainwright.core.errors import DataError, shown
 from trainwright.core.phrases import phrase
 from trainwright.core.records import Signature
 from trainwright.core.task import Task
-from trainwright.data.batch import Examples, Shown
+from trainwright.data.batch import Examples, Inputs, Shown, Values
 from trainwright.data.media import audio, image
 from trainwright.data.media.arrays import as_images
 from trainwright.data.media.audio import AudioForm
@@ -36,7 +37,7 @@ class Scaling:
     mean: tuple[float, ...]
     sd: tuple[float, ...]
 
-    def __call__(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def __call__(self, inputs: Inputs) -> Inputs:
         raw = inputs[0]
         mean, sd = (torch.tensor(v, dtype=torch.float64) for v in (self.mean, self.sd))
         ones = (1,) * (raw.dim() - 2)
@@ -46,8 +47,8 @@ class Scaling:
         return (scaled.mul_(factor).add_(offset), *inputs[1:])
 
 
-def fit_scaling(raw: Tensor, *, standardise: bool) -> Scaling:
-    """Mean and sd of each channel of [example, channel, …]; a constant channel has sd 1."""
+def fit_scaling(raw: Shaped[Tensor, "example channel ..."], *, standardise: bool) -> Scaling:
+    """Mean and sd of each channel; a constant channel has sd 1."""
     unit = 255.0 if raw.dtype == torch.uint8 else 1.0
     num_channels = raw.shape[1]
     if not standardise:
@@ -100,7 +101,7 @@ class MediaEncoder:
             target=self.task.target,
             memory_limit=self.memory_limit,
         )
-        if found.texts is not None or (found.paths and found.kind != self.kind):
+        if found.texts is not None or found.kind != self.kind:  # arrays are images
             raise DataError(
                 phrase(
                     "{source} holds {kind} files; the run was trained on {trained} files",
@@ -121,7 +122,11 @@ class MediaEncoder:
         return self.examples(left, raw, target[kept])
 
     def examples(
-        self, found: Gathered, raw: Tensor | None, target: Tensor, augment: Augment | None = None
+        self,
+        found: Gathered,
+        raw: Shaped[Tensor, "example channel ..."] | None,
+        target: Shaped[Tensor, "example ..."],
+        augment: Augment | None = None,
     ) -> Examples:
         """One split, from decoded values `raw` or (None) from files as they come up."""
         shower = _Shower(kind=self.kind, found=found, raw=raw)
@@ -149,7 +154,7 @@ class MediaEncoder:
             shower=shower,
         )
 
-    def decode(self, values: np.ndarray) -> np.ndarray:
+    def decode(self, values: Values) -> Values:
         return self.coding.decode(values)
 
     def to_record(self) -> dict[str, object]:
@@ -166,7 +171,9 @@ class MediaEncoder:
             "workers": self.workers,
         }
 
-    def as_trained(self, arrays: np.ndarray) -> Tensor:
+    def as_trained(
+        self, arrays: Shaped[np.ndarray, "example ..."]
+    ) -> Shaped[Tensor, "example channel height width"]:
         """Arrays of images in the form and range of the training images.
 
         Raises DataError when they cannot be.
@@ -209,7 +216,7 @@ class _Shower:
 
     kind: MediaKind
     found: Gathered
-    raw: Tensor | None
+    raw: Shaped[Tensor, "example channel ..."] | None
 
     def __call__(self, position: int) -> Shown:
         content = {"file": self.found.names[position]} if self.found.names else {}
@@ -233,7 +240,7 @@ class _Shower:
         return "audio/wav;base64," + base64.b64encode(content).decode()
 
 
-def _as_bytes(pixels: Tensor) -> Tensor:
+def _as_bytes(pixels: Shaped[Tensor, "*place"]) -> UInt8[Tensor, "*place"]:
     """Float pixels of any range as 0 to 255."""
     if pixels.dtype == torch.uint8:
         return pixels

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from trainwright.core.errors import DataError
@@ -46,8 +47,10 @@ class ImageForm:
     def num_bytes(self) -> int:
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
-    def decode(self, data: bytes) -> np.ndarray:
-        """File content -> uint8 [channel, height, width].
+    def decode(
+        self, data: bytes
+    ) -> UInt8[np.ndarray, "{self.channels} {self.height} {self.width}"]:
+        """The pixels of a file's content.
 
         Turned upright by EXIF, the short side brought to size, the centre kept; transparent
         pixels lie on white; sixteen-bit values are divided by 257.
@@ -58,8 +61,10 @@ class ImageForm:
         eight_bits = _eight_bits(image, "L" if self.channels == 1 else "RGB")
         return self.fit(eight_bits)
 
-    def fit(self, image: Image.Image) -> np.ndarray:
-        """An L or RGB image of any size -> uint8 [channel, height, width]."""
+    def fit(
+        self, image: Image.Image
+    ) -> UInt8[np.ndarray, "{self.channels} {self.height} {self.width}"]:
+        """The pixels of an L or RGB image of any size."""
         if image.size != (self.width, self.height):
             size = (self.width, self.height)
             image = ImageOps.fit(image, size, method=Image.Resampling.BILINEAR)
@@ -143,8 +148,8 @@ def sizes_and_modes(files: Iterable[bytes]) -> tuple[Counter[tuple[int, int]], C
     return sizes, modes
 
 
-def thumbnail(pixels: np.ndarray) -> bytes:
-    """uint8 [channel, height, width] as a small PNG, at most 96 pixels a side."""
+def thumbnail(pixels: UInt8[np.ndarray, "channel height width"]) -> bytes:
+    """Pixels as a small PNG, at most 96 pixels a side."""
     image = Image.fromarray(pixels[0] if pixels.shape[0] == 1 else pixels.transpose(1, 2, 0))
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     into = io.BytesIO()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Int32
 
 from trainwright.core.errors import DataError
 from trainwright.core.phrases import phrase
@@ -23,6 +24,8 @@ LARGEST_TEXT = (
 )  # bytes of one text file once unpacked; more is a bomb or a mistake [assumed]
 MOST_CONTROLS = 0.1  # a higher share of control characters is no text [assumed]
 TRAINING_TEXTS = 100_000  # texts that bpe is learned on; more change little [assumed]
+
+Ids = list[int] | Int32[np.ndarray, " token"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,19 +42,19 @@ class Tokens:
     def vocabulary(self) -> int:
         return SPECIAL + (256 if self.kind == "byte" else len(self.pieces))
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """int32 [text, length]; longer texts are cut at the end, an empty one is one unknown."""
+    def encode(self, texts: Sequence[str]) -> Int32[np.ndarray, "{len(texts)} {self.length}"]:
+        """Longer texts are cut at the end, an empty one is one unknown."""
         rows = np.full((len(texts), self.length), PADDING, dtype=np.int32)
         for row, ids in zip(rows, self.ids(texts), strict=True):
             cut = ids[: self.length]
             row[: len(cut)] = cut
         return rows
 
-    def ids(self, texts: Sequence[str]) -> list[Sequence[int]]:
+    def ids(self, texts: Sequence[str]) -> list[Ids]:
         """Token ids of each text, uncut, at least one."""
         match self.kind:
             case "byte":
-                found: list[Any] = [
+                found: list[Ids] = [
                     np.frombuffer(_utf8(text), dtype=np.uint8).astype(np.int32) + SPECIAL
                     for text in texts
                 ]

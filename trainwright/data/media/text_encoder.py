@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from trainwright.core.errors import DataError, did_you_mean, shown
 from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice, Signature
 from trainwright.core.task import Task
-from trainwright.data.batch import Examples, Shown
+from trainwright.data.batch import Examples, Shown, Values
 from trainwright.data.media.encoder import targets_of
 from trainwright.data.media.folder import SUFFIXES, kind_in_words, list_files
 from trainwright.data.media.gather import (
@@ -68,7 +69,7 @@ class TextEncoder:
         found, target = targets_of(found, self.coding, wanted=with_target)
         return self.examples(found, target)
 
-    def examples(self, found: Gathered, target: Tensor) -> MemoryExamples:
+    def examples(self, found: Gathered, target: Shaped[Tensor, "example ..."]) -> MemoryExamples:
         """One split in memory, as the smallest integers that hold the vocabulary.
 
         Raises DataError when it would exceed memory_limit.
@@ -89,7 +90,7 @@ class TextEncoder:
             shower=_Shower(found=found),
         )
 
-    def decode(self, values: np.ndarray) -> np.ndarray:
+    def decode(self, values: Values) -> Values:
         return self.coding.decode(values)
 
     def to_record(self) -> dict[str, object]:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from jaxtyping import Shaped, UInt64
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -24,7 +25,7 @@ from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice, Signature
 from trainwright.core.seeds import derive
 from trainwright.core.task import Task
-from trainwright.data.batch import Batch, Order, Shown, steps_per_epoch
+from trainwright.data.batch import Batch, Order, Shown, Targets, steps_per_epoch
 from trainwright.data.media.folder import UndecodableError
 from trainwright.data.memory import Augment, Transform
 from trainwright.data.told import Tell, unheard
@@ -36,6 +37,7 @@ MOST_WORKERS = 8  # beyond this auto leaves the cores to others [assumed]
 LARGEST_FILE = 1 << 30  # bytes of one file [assumed]
 
 
+@runtime_checkable
 class Form(Protocol):
     """What a file becomes, see ImageForm and AudioForm."""
 
@@ -60,8 +62,8 @@ class Pass:
     """All files read once. `raw` [file, *shape] (zeros where it failed), None when not kept;
     `hashes` uint64 [file] of the files' bytes."""
 
-    raw: Tensor | None
-    hashes: np.ndarray
+    raw: Shaped[Tensor, "example ..."] | None
+    hashes: UInt64[np.ndarray, " example"]
     failures: tuple[Failure, ...]
 
 
@@ -134,7 +136,7 @@ class FileExamples:
     task: Task
     paths: tuple[str, ...]
     form: Form
-    target: Tensor
+    target: Targets
     workers: int
     transform: Transform
     notices: tuple[Notice, ...] = ()
@@ -163,7 +165,7 @@ class FileExamples:
         self._open.add(stream)
         return stream
 
-    def targets(self) -> Tensor:
+    def targets(self) -> Targets:
         return self.target
 
     def show(self, position: int) -> Shown:

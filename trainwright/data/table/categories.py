@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import polars as pl
+from jaxtyping import Float32, Int64
 
 from trainwright.data.table.cells import seconds_of, words_of
 
@@ -29,8 +30,8 @@ class Categories:
         marks = (f"{self.name} missing",) if self.marked else ()
         return (*(f"{self.name}={word}" for word in self.words), *marks)
 
-    def codes(self, series: pl.Series) -> tuple[np.ndarray, int]:
-        """int64 codes, and how many cells hold a word that is not known."""
+    def codes(self, series: pl.Series) -> tuple[Int64[np.ndarray, " {len(series)}"], int]:
+        """Codes, and how many cells hold a word that is not known."""
         words = words_of(series)
         if not self.words:
             return np.zeros(len(words), dtype=np.int64), words.count()
@@ -40,8 +41,10 @@ class Categories:
         array = codes.fill_null(0).to_numpy().astype(np.int64, copy=False)
         return array, int((array == 0).sum()) - words.null_count()
 
-    def one_hot(self, series: pl.Series) -> tuple[np.ndarray, int]:
-        """float32 [rows, len(features)]: all 0 for an unseen word."""
+    def one_hot(
+        self, series: pl.Series
+    ) -> tuple[Float32[np.ndarray, "{len(series)} {len(self.features)}"], int]:
+        """One column for each of `features`: all 0 for an unseen word."""
         codes, unseen = self.codes(series)
         out = np.zeros((len(codes), len(self.features)), dtype=np.float32)
         rows = np.flatnonzero(codes)
@@ -95,8 +98,10 @@ class Moments:
         names += [f"{self.name} trend"] if self.trend else []
         return (*names, *([f"{self.name} missing"] if self.marked else []))
 
-    def apply(self, series: pl.Series) -> tuple[np.ndarray, int]:
-        """float32 [rows, len(features)] and how many cells were no date; missing ones are 0."""
+    def apply(
+        self, series: pl.Series
+    ) -> tuple[Float32[np.ndarray, "{len(series)} {len(self.features)}"], int]:
+        """One column for each of `features`, 0 where missing, and how many cells were no date."""
         seconds, lost = seconds_of(series)
         missing = np.isnan(seconds)
         seconds = np.where(missing, self.mean, seconds)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from jaxtyping import Float64
 
 from trainwright.core.records import Notice
 
@@ -84,8 +85,8 @@ def _replace_numbers(columns: dict[str, pl.Series], text: list[str]) -> list[str
     return rest
 
 
-def numbers_of(series: pl.Series) -> tuple[np.ndarray, int]:
-    """float64 with NaN for missing, and how many cells held something else than a number."""
+def numbers_of(series: pl.Series) -> tuple[Float64[np.ndarray, " {len(series)}"], int]:
+    """Numbers with NaN for missing, and how many cells held something else than a number."""
     if series.dtype == pl.String:
         series = tidy(series.to_frame()).to_series()
         known = series.count()
@@ -117,8 +118,8 @@ def words_of(series: pl.Series) -> pl.Series:
             return series.cast(pl.String, strict=False)
 
 
-def seconds_of(series: pl.Series) -> tuple[np.ndarray, int]:
-    """Unix seconds as float64 with NaN for missing, and how many cells were no date."""
+def seconds_of(series: pl.Series) -> tuple[Float64[np.ndarray, " {len(series)}"], int]:
+    """Unix seconds with NaN for missing, and how many cells were no date."""
     known = series.count()
     if series.dtype == pl.String:
         found = read_dates(tidy(series.to_frame()).to_series(), [])

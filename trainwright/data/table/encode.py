@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from jaxtyping import Bool, Float32, Float64, Shaped
 from torch import Tensor
 
 from trainwright.core.errors import DataError, nearest, shown
 from trainwright.core.phrases import phrase
 from trainwright.core.records import Column, Notice, Signature
 from trainwright.core.task import Task
+from trainwright.data.batch import Inputs, Targets, Values
 from trainwright.data.knobs import DataKnobs
 from trainwright.data.memory import MemoryExamples
 from trainwright.data.table import frames
@@ -82,20 +84,25 @@ class TableEncoder:
 
         Raises DataError when no column is known.
         """
-        matrix = frames.plain_matrix(source)
+        source = frames.opened(source)
+        is_pair = isinstance(source, tuple) and len(source) == 2
+        matrix = frames.plain_matrix(source[0] if is_pair else source)
+        self._check_width(matrix)
         if matrix is not None and not with_target and self._takes_arrays(matrix):
             inputs: tuple[Tensor, ...] = (self.from_matrix(matrix),)
             return self._examples(inputs, self.coding.empty(len(matrix)), (), None)
         frame, target, notices = frames.frame_and_target(source, self.given)
         if with_target and target is None:
-            absent = [name for name in self.target_columns if name not in frame.columns]
+            # a run on arrays has no column, but a name for its target
+            columns = self.target_columns or (self.task.target,)
+            absent = [name for name in columns if name not in frame.columns]
             if absent:
                 raise DataError(
                     phrase("there is no column {column} to compare with", column=shown(absent[0])),
                     allowed=phrase("the target's column, as in training"),
                     do=phrase("add it, or predict without evaluating"),
                 )
-            target = frames.raw_target(frame, self.target_columns)
+            target = frames.raw_target(frame, columns)
         inputs, said = self.features(self._matched(frame, notices))
         notices += said
         rows = None
@@ -110,14 +117,24 @@ class TableEncoder:
                     allowed=phrase("targets as in training"),
                     do=phrase(
                         "check the column {columns}",
-                        columns=", ".join(map(shown, self.target_columns)),
+                        columns=", ".join(map(shown, self.target_columns or [self.task.target])),
                     ),
                 )
             values = self.coding.encode(read.values[rows])
             inputs = tuple(part[torch.from_numpy(rows)] for part in inputs)
         return self._examples(inputs, values, tuple(notices), frames.Shower(frame=frame, rows=rows))
 
-    def features(self, frame: pl.DataFrame) -> tuple[tuple[Tensor, ...], list[Notice]]:
+    def _check_width(self, matrix: np.ndarray | None) -> None:
+        """An array's columns are known by their place alone: a missing or an added one would move
+        the others."""
+        if matrix is not None and matrix.shape[1] != len(self.given):
+            raise DataError(
+                phrase("each example has the shape {shape}", shape=matrix.shape[1:]),
+                allowed=phrase("{shape}, as in training", shape=(len(self.given),)),
+                do=phrase("bring the examples to that shape"),
+            )
+
+    def features(self, frame: pl.DataFrame) -> tuple[Inputs, list[Notice]]:
         """float32 [rows, features] and, with codes, int64 [rows, columns]."""
         notices: list[Notice] = []
         parts: list[np.ndarray] = []
@@ -141,7 +158,9 @@ class TableEncoder:
             inputs.append(torch.from_numpy(np.stack(codes, axis=1)))
         return tuple(inputs), notices
 
-    def from_matrix(self, values: np.ndarray) -> Tensor:
+    def from_matrix(
+        self, values: Shaped[np.ndarray, "row column"]
+    ) -> Float32[Tensor, "row feature"]:
         """As `features`, for an array whose columns are `given`, all of them numbers."""
         assert self.numbers is not None
         where = {name: i for i, name in enumerate(self.given)}
@@ -154,7 +173,7 @@ class TableEncoder:
             values = np.where(huge, np.nan, values)
         return torch.from_numpy(self.numbers.apply(values))
 
-    def decode(self, values: np.ndarray) -> np.ndarray:
+    def decode(self, values: Values) -> Values:
         return self.coding.decode(values)
 
     def to_record(self) -> dict[str, object]:
@@ -172,7 +191,7 @@ class TableEncoder:
         return plain and matrix.shape[1] == len(self.given)
 
     def _examples(
-        self, inputs: tuple[Tensor, ...], target: Tensor, notices: tuple[Notice, ...], shower: Any
+        self, inputs: Inputs, target: Targets, notices: tuple[Notice, ...], shower: Any
     ) -> MemoryExamples:
         return MemoryExamples(
             signature=self.signature, task=self.task, inputs=inputs, target=target,
@@ -242,7 +261,9 @@ def fit_encoder(
     )  # fmt: skip
 
 
-def choose_scaling(knobs: DataKnobs, values: np.ndarray, plain: np.ndarray) -> Scaling:
+def choose_scaling(
+    knobs: DataKnobs, values: Float64[np.ndarray, "row column"], plain: Bool[np.ndarray, " column"]
+) -> Scaling:
     """auto: quantile when a column of the training rows has a heavy tail, else standardise."""
     if knobs.scale != "auto":
         return knobs.scale
@@ -252,7 +273,7 @@ def choose_scaling(knobs: DataKnobs, values: np.ndarray, plain: np.ndarray) -> S
 def numeric_matrix(
     frame: pl.DataFrame, names: Sequence[str], truths: frozenset[str] | set[str],
     notices: list[Notice],
-) -> np.ndarray:  # fmt: skip
+) -> Float64[np.ndarray, "row column"]:  # fmt: skip
     """float64 [rows, names], NaN for what is missing, infinite or no number."""
     schema = frame.schema
     if all(schema[name].is_numeric() for name in names):
@@ -273,7 +294,7 @@ def numeric_matrix(
     return values
 
 
-def truths_of(series: pl.Series) -> tuple[np.ndarray, int]:
+def truths_of(series: pl.Series) -> tuple[Float64[np.ndarray, " row"], int]:
     """1.0 for yes and true, 0.0 for other words, NaN for missing."""
     words = words_of(series).str.to_lowercase()
     truths = words.is_in(list(TRUE_WORDS)).cast(pl.Float64).set(words.is_null(), None)

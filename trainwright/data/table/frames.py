@@ -1,6 +1,7 @@
 """Which table is behind a live object or a path? Frames from polars, pandas, arrays, lists and
 files; cells of a row as a person reads them."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,10 @@ import torch
 from trainwright.core.errors import DataError, shown
 from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice
+from trainwright.data import known, synthetic
 from trainwright.data.batch import Shown
+from trainwright.data.knobs import DataKnobs
+from trainwright.data.media.arrays import load_arrays
 from trainwright.data.table.cells import typed, words_of
 from trainwright.data.table.read import json_series, read_table
 from trainwright.data.table.target import Raw
@@ -53,6 +57,34 @@ def plain_matrix(source: object) -> np.ndarray | None:
     else:
         return None
     return array if array.ndim == 2 and array.dtype.kind in "fiub" else None
+
+
+def opened(source: object) -> object:
+    """A bundled or synthetic set, or a NumPy file, as (X, y), so that what could be learnt from can
+    also be predicted; any other source as it is."""
+    if isinstance(source, os.PathLike):
+        source = os.fspath(source)
+    if not isinstance(source, str):
+        return source
+    if source.startswith("sklearn:"):
+        found = known.load(source)
+    elif source.startswith("synthetic:"):
+        found = synthetic.load(source, DataKnobs(), 0)
+    elif source.lower().endswith((".npz", ".npy")):
+        stored = load_arrays(source, ALL_BYTES)
+        return stored.inputs, _named_classes(stored.target, stored.class_names)
+    else:
+        return source
+    return found.features, _named_classes(found.target, found.class_names)
+
+
+def _named_classes(target: np.ndarray | None, names: Sequence[str]) -> Any:
+    """The target; codes 0, 1, 2, … as the class names that are given for them."""
+    if target is None or not names or target.ndim != 1:
+        return target
+    if not np.isin(target, np.arange(len(names))).all():
+        return target
+    return [names[int(code)] for code in target]
 
 
 def frame_and_target(

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from jaxtyping import Float64, Int64, Shaped, UInt64
 
 from trainwright.core.errors import DataError, did_you_mean, shown
 from trainwright.core.phrases import phrase
 from trainwright.core.records import Column, Notice, Role, Signature, Understanding
 from trainwright.core.task import Task
-from trainwright.data.batch import Prepared, Shown
+from trainwright.data.batch import Inputs, Prepared, Shown
 from trainwright.data.knobs import DataKnobs
 from trainwright.data.memory import MemoryExamples
 from trainwright.data.split import Rows, hash_rows, quantile_bins, split_rows
@@ -33,6 +34,7 @@ from trainwright.data.table.roles import columns_of, numeric_columns
 from trainwright.data.table.target import (
     Raw,
     Target,
+    Values,
     choose_target,
     fit_coding,
     read_target,
@@ -61,7 +63,7 @@ class Understood:
     columns: tuple[Column, ...]
     target: Target
     target_columns: tuple[str, ...]
-    origin_rows: np.ndarray
+    origin_rows: Int64[np.ndarray, " row"]
     notices: tuple[Notice, ...]
 
 
@@ -134,11 +136,11 @@ def prepare_frame(
 
 
 def prepare_matrix(
-    values: np.ndarray, raw: Raw, knobs: DataKnobs, *, seed: int, origin: Origin,
-    names: Sequence[str] = (), class_names: Sequence[str] = (), target_name: str = "target",
-    given: Sequence[str] | None = None,
+    values: Shaped[np.ndarray, "row column"], raw: Raw, knobs: DataKnobs, *, seed: int,
+    origin: Origin, names: Sequence[str] = (), class_names: Sequence[str] = (),
+    target_name: str = "target", given: Sequence[str] | None = None,
 ) -> Prepared:  # fmt: skip
-    """An array of numbers [example, feature] and its target, without a frame in between."""
+    """An array of numbers and its target, without a frame in between."""
     names = tuple(names) or tuple(f"column_{i + 1}" for i in range(values.shape[1]))
     if len(raw) != len(values):
         raise unequal_lengths(len(values), len(raw))
@@ -188,10 +190,10 @@ def prepare_matrix(
 class MatrixShower:
     """Renders rows of an array of numbers; `rows` as in `Shower`."""
 
-    values: np.ndarray
+    values: Shaped[np.ndarray, "row column"]
     names: tuple[str, ...]
-    origin: np.ndarray
-    rows: np.ndarray | None = None
+    origin: Int64[np.ndarray, " row"]
+    rows: Int64[np.ndarray, " example"] | None = None
 
     def __call__(self, position: int) -> Shown:
         row = position if self.rows is None else int(self.rows[position])
@@ -202,7 +204,7 @@ class MatrixShower:
 
 def finish(
     encoder: Any,
-    inputs: tuple[torch.Tensor, ...],
+    inputs: Inputs,
     target: Target,
     rows: Rows,
     columns: Sequence[Column],
@@ -212,7 +214,7 @@ def finish(
     """Cuts encoded rows into splits and writes down what was understood."""
     values = encoder.coding.encode(target.values)
 
-    def split(which: np.ndarray) -> MemoryExamples | None:
+    def split(which: Int64[np.ndarray, " example"]) -> MemoryExamples | None:
         if not len(which):
             return None
         index = torch.from_numpy(which)
@@ -236,7 +238,7 @@ def finish(
     )  # fmt: skip
 
 
-def class_counts(task: Task, values: np.ndarray) -> dict[str, int]:
+def class_counts(task: Task, values: Values) -> dict[str, int]:
     """Training examples of every class, by name, in order of index."""
     match task.kind:
         case "binary" | "multiclass":
@@ -263,7 +265,7 @@ def split_columns(frame: pl.DataFrame, knobs: DataKnobs) -> dict[str, Any]:
     return found
 
 
-def times_of(series: pl.Series) -> np.ndarray:
+def times_of(series: pl.Series) -> Float64[np.ndarray, " {len(series)}"]:
     """Numbers by which rows are ordered in time.
 
     Raises DataError for a column that is neither dates nor numbers.
@@ -326,13 +328,13 @@ def _some_exist(series: pl.Series, folder: str) -> bool:
     return any(os.path.isfile(os.path.join(folder, name)) for name in names)
 
 
-def _labels(target: Target) -> np.ndarray | None:
+def _labels(target: Target) -> Int64[np.ndarray, " row"] | None:
     if target.task.kind == "regression" and target.values.ndim == 1:
         return quantile_bins(target.values)
     return target.labels
 
 
-def _row_hashes(frame: pl.DataFrame, used: Sequence[str]) -> np.ndarray:
+def _row_hashes(frame: pl.DataFrame, used: Sequence[str]) -> UInt64[np.ndarray, " row"]:
     """Rows equal in all columns that the model sees are equal, whatever their target."""
     schema = frame.schema
     numeric = [name for name in used if schema[name].is_numeric()]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import torch
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from trainwright.core.errors import DataError, shown, system_reason
@@ -17,7 +18,7 @@ from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice, Signature
 from trainwright.core.seeds import derive
 from trainwright.core.task import Task
-from trainwright.data.batch import Batch, Order, Shown, steps_per_epoch
+from trainwright.data.batch import Batch, Order, Shown, Targets, steps_per_epoch
 from trainwright.data.table.frames import SHOWN_CELLS, cell_text
 
 BLOCK_ROWS = 4096  # rows read at one go: a megabyte of 64 features [assumed]
@@ -41,7 +42,12 @@ class Spool:
             self._file = os.dup(file.fileno())
         self._closing = weakref.finalize(self, os.close, self._file)
 
-    def append(self, inputs: Sequence[Tensor], target: Tensor, rows: np.ndarray) -> None:
+    def append(
+        self,
+        inputs: Sequence[Shaped[Tensor, "batch ..."]],
+        target: Targets,
+        rows: Int64[np.ndarray, " batch"],
+    ) -> None:
         """Raises DataError when the disk is full."""
         block = np.empty(len(rows), dtype=self.dtype)
         block["features"], block["target"], block["row"] = inputs[0], target, rows
@@ -66,7 +72,7 @@ class Spool:
             ) from None
         self.num += len(rows)
 
-    def read(self, begin: int, end: int) -> np.ndarray:
+    def read(self, begin: int, end: int) -> Shaped[np.ndarray, " {end-begin}"]:
         """Rows begin to end as records, at least one."""
         size = self.dtype.itemsize
         block = np.empty(end - begin, dtype=self.dtype)
@@ -138,7 +144,7 @@ class SpooledExamples:
             end = min(begin + step, len(self))
             yield from self._cut(self.spool.read(begin, end), np.arange(begin, end), batch_size)
 
-    def targets(self) -> Tensor:
+    def targets(self) -> Targets:
         parts = [
             self.spool.read(begin, min(begin + BLOCK_ROWS, len(self)))["target"]
             for begin in range(0, len(self), BLOCK_ROWS)
@@ -160,7 +166,7 @@ class SpooledExamples:
 
     def _pools(
         self, order: Order, epoch: int, num: int, skip: int
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    ) -> Iterator[tuple[Int64[np.ndarray, " example"], Int64[np.ndarray, " block"]]]:
         """Positions of each pool in the order of visits, the first `skip` left out, and the
         pool's blocks."""
         num_blocks = -(-len(self) // BLOCK_ROWS)
@@ -203,7 +209,9 @@ class SpooledExamples:
         for begin, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
             yield together[begin:end]
 
-    def _records(self, positions: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    def _records(
+        self, positions: Int64[np.ndarray, " example"], blocks: Int64[np.ndarray, " block"]
+    ) -> Shaped[np.ndarray, " example"]:
         read = [
             self.spool.read(b, min(b + BLOCK_ROWS, len(self)))
             for b in (blocks * BLOCK_ROWS).tolist()
@@ -214,7 +222,12 @@ class SpooledExamples:
         offset[blocks] = begins - blocks * BLOCK_ROWS
         return held[positions + offset[positions // BLOCK_ROWS]]
 
-    def _cut(self, records: np.ndarray, rows: np.ndarray, size: int) -> Iterator[Batch]:
+    def _cut(
+        self,
+        records: Shaped[np.ndarray, " example"],
+        rows: Int64[np.ndarray, " example"],
+        size: int,
+    ) -> Iterator[Batch]:
         inputs = [torch.from_numpy(records["features"].copy())]
         if "codes" in (records.dtype.names or ()):
             inputs.append(torch.from_numpy(records["codes"].copy()))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 import torch
+from jaxtyping import Float64, Shaped
 
 from trainwright.core.errors import DataError
 from trainwright.core.phrases import phrase
@@ -39,12 +40,12 @@ class _Sums:
     Source: Chan, Golub & LeVeque 1983, equations 2.1.
     """
 
-    count: np.ndarray
-    mean: np.ndarray
-    squares: np.ndarray
+    count: Shaped[np.ndarray, " column"]
+    mean: Float64[np.ndarray, " column"]
+    squares: Float64[np.ndarray, " column"]
 
-    def add(self, values: np.ndarray) -> None:
-        """float64 [rows, columns] with NaN for missing."""
+    def add(self, values: Float64[np.ndarray, "row column"]) -> None:
+        """NaN where missing."""
         known = ~np.isnan(values)
         count = known.sum(axis=0)
         safe = np.maximum(1, count)
@@ -58,7 +59,7 @@ class _Sums:
         self.count += count
 
     @property
-    def spread(self) -> np.ndarray:
+    def spread(self) -> Float64[np.ndarray, " column"]:
         return np.sqrt(self.squares / np.maximum(1, self.count))
 
 

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float32, Float64, Int64
 from torch import Tensor
 
 from trainwright.core.errors import DataError, did_you_mean, shown
 from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice
 from trainwright.core.task import Task, TaskKind
+from trainwright.data import batch
+from trainwright.data.batch import Targets
 from trainwright.data.table.refused import (
     MAX_CLASS_VALUES,
     refuse_many,
@@ -27,6 +30,7 @@ POSITIVE = frozenset(
 )  # fmt: skip
 _SEPARATORS = "|;,/"
 
+Values = Int64[np.ndarray, " row"] | Float64[np.ndarray, " row"] | Float64[np.ndarray, "row target"]
 Words = Sequence[str | None]
 Raw = np.ndarray | Words | Sequence[Sequence[str] | None]  # numbers, words, or lists of words
 
@@ -37,13 +41,13 @@ class Target:
     labels) or float64 [num(, target)]; rows that are not `known` hold nothing to learn from."""
 
     task: Task
-    values: np.ndarray
-    known: np.ndarray
+    values: Values
+    known: Bool[np.ndarray, " row"]
     separator: str = ""
     notices: tuple[Notice, ...] = ()
 
     @property
-    def labels(self) -> np.ndarray | None:
+    def labels(self) -> Int64[np.ndarray, " row"] | None:
         """What to stratify by."""
         return self.values if self.task.kind in ("binary", "multiclass") else None
 
@@ -57,7 +61,7 @@ class TargetCoding:
     spread: tuple[float, ...] = (1.0,)
     separator: str = ""
 
-    def encode(self, values: np.ndarray) -> Tensor:
+    def encode(self, values: Values) -> Targets:
         match self.task.kind:
             case "binary" | "multiclass":
                 return torch.from_numpy(values.astype(np.int64, copy=False))
@@ -67,7 +71,7 @@ class TargetCoding:
                 scaled = (values - self._shaped(self.mean)) / self._shaped(self.spread)
                 return torch.from_numpy(scaled.astype(np.float32))
 
-    def decode(self, values: np.ndarray) -> np.ndarray:
+    def decode(self, values: batch.Values) -> batch.Values:
         """Predictions in the user's unit."""
         if self.task.kind != "regression":
             return values
@@ -77,7 +81,7 @@ class TargetCoding:
         """New data's target in this coding; values never seen in training are not known."""
         return read_target(raw, self.task.kind, self.task.target, known_task=self)
 
-    def empty(self, num: int) -> Tensor:
+    def empty(self, num: int) -> Int64[Tensor, " {num}"] | Float32[Tensor, "{num} ..."]:
         """Zeros for examples without a target."""
         task = self.task
         match task.kind:
@@ -110,7 +114,9 @@ def coding_from_record(record: dict) -> TargetCoding:
     )  # fmt: skip
 
 
-def fit_coding(target: Target, train: np.ndarray, *, standardise: bool) -> TargetCoding:
+def fit_coding(
+    target: Target, train: Int64[np.ndarray, " train"], *, standardise: bool
+) -> TargetCoding:
     """Mean and standard deviation of the training rows, for regression."""
     if target.task.kind != "regression" or not standardise:
         count = target.task.num_targets

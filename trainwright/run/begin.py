@@ -1,0 +1,67 @@
+"""How does a run come to be, and how is a stopped one taken up again? A recipe or a record becomes
+an Execution."""
+
+import time
+from dataclasses import replace
+
+from trainwright import recipe as recipes
+from trainwright.core.errors import TrainwrightError
+from trainwright.core.phrases import phrase
+from trainwright.core.records import RunRecord
+from trainwright.recipe import Live, Recipe
+from trainwright.run.execute import Execution, nothing_to_resume
+from trainwright.run.messages import Listener
+from trainwright.store.contract import Store
+
+
+def begin(
+    recipe: Recipe,
+    store: Store,
+    *,
+    run_id: str,
+    listener: Listener,
+    command: str,
+    allow_code: bool,
+    keeps: bool,
+) -> Execution:
+    """A new run, ready to be run; it enters the store once its parts fit together."""
+    record = RunRecord(
+        id=run_id,
+        state="new",
+        created=time.time(),
+        recipe=recipes.to_plain(recipe) | {"live": list(recipe.live.names)},
+        recipe_hash=recipes.recipe_hash(recipe),
+        portable=recipe.portable,
+        command=command,
+    )
+    return Execution(
+        store=store,
+        record=record,
+        recipe=recipe,
+        listener=listener,
+        allow_code=allow_code,
+        keeps=keeps,
+    )
+
+
+def go_on(
+    record: RunRecord, store: Store, *, live: Live, listener: Listener, allow_code: bool
+) -> Execution:
+    """A stopped run, ready to go on.
+
+    Raises RunFailed when there is nothing to go on with, TrainwrightError when live parts of the
+    recipe are missing.
+    """
+    if record.state == "finished":
+        raise nothing_to_resume(record.id)
+    missing = sorted(set(record.recipe.get("live", ())) - set(live.names))
+    if missing:
+        raise TrainwrightError(
+            phrase("run {run} was given live objects for {names}",
+                   run=record.id, names=", ".join(missing)),
+            allowed=phrase("the same objects again, from Python"),
+            do=f"tw.resume({record.id!r}, store=..., source=X, y=y, model=YourNet)",
+        )  # fmt: skip
+    recipe = recipes.from_plain(record.recipe).model_copy(update={"live": live})
+    return Execution(store=store, record=replace(record, stopped=None), recipe=recipe,
+                     listener=listener, allow_code=allow_code)  # fmt: skip
