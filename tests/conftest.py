@@ -1,8 +1,13 @@
 """Every test begins in English, whatever the machine speaks, and leaves the language as it was."""
 
 import pytest
+from hypothesis import settings
 
 from trainwright.core.words import language, use_language
+
+# A shared machine may be slow for a moment: a test's time is no property of the program.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

@@ -105,9 +105,9 @@ def test_resolved_knobs_are_numbers_within_their_bounds(name, num):
 
 
 def test_the_network_for_tables_has_a_rate_and_a_memory_of_its_own():
-    resolved = resolve(AlgorithmKnobs(), num_train=5000, table=True)
+    resolved = resolve(AlgorithmKnobs(), num_train=5000, network="table")
     assert (resolved.learning_rate, resolved.beta2) == (3e-3, 0.95)
-    asked = resolve(AlgorithmKnobs(learning_rate=0.1, beta2=0.9), num_train=5000, table=True)
+    asked = resolve(AlgorithmKnobs(learning_rate=0.1, beta2=0.9), num_train=5000, network="table")
     assert (asked.learning_rate, asked.beta2) == (0.1, 0.9)
 
 
@@ -116,3 +116,14 @@ def test_what_was_set_is_never_resolved_away():
     resolved = resolve(knobs, num_train=5000)
     assert (resolved.learning_rate, resolved.batch_size) == (0.5, 7)
     assert (resolved.weight_decay, resolved.momentum) == (0.0, 0.3)
+
+
+def test_quick_numbers_are_for_our_own_network_on_images_only():
+    for network, expected in (("image", "bfloat16"), ("table", "float32"), (None, "float32")):
+        resolved = resolve(
+            AlgorithmKnobs(), num_train=500, network=network, quick_precision="bfloat16"
+        )
+        assert resolved.precision == expected
+    asked = AlgorithmKnobs(precision="float32")
+    resolved = resolve(asked, num_train=500, network="image", quick_precision="bfloat16")
+    assert resolved.precision == "float32"

@@ -7,11 +7,14 @@ import signal
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import trainwright as tw
+from trainwright import recipe as recipes
 from trainwright.core.errors import LeaseHeld, ModelError, RunFailed, RunNotFound, StoreError
-from trainwright.run.messages import Finished, Looked, Progressed, Said
+from trainwright.run import messages
+from trainwright.run.messages import Compared, Finished, Loaded, Looked, Progressed, Said
 from trainwright.store.open import open_store
 from trainwright.train import checkpoint
 
@@ -125,6 +128,22 @@ def test_two_writers_cannot_have_one_run(url):
         tw.resume("mine", store=second, source=X, y=Y, model=Net, quiet=True)
 
 
+def test_a_run_that_another_ended_meanwhile_is_not_gone_on_with(url):
+    whole(store=url, name="twice", listener=asks_to_stop(20))
+    store, other = open_store(url), open_store(url)
+    claim = store.claim
+
+    def late(run_id, **options):
+        tw.resume("twice", store=other, source=X, y=Y, model=Net, quiet=True)
+        return claim(run_id, **options)
+
+    store.claim = late  # the other goes on between our reading of the record and our claim
+    with pytest.raises(tw.TrainwrightError, match="nothing to resume"):
+        tw.resume("twice", store=store, source=X, y=Y, model=Net, quiet=True)
+    assert store.run("twice").weights_sha256 == whole().weights_sha256
+    other.claim("twice")  # nobody holds it
+
+
 def test_a_finished_run_has_nothing_to_resume_and_an_unknown_one_is_not_found(url):
     run = whole(store=url)
     with pytest.raises(tw.TrainwrightError, match="nothing to resume"):
@@ -159,8 +178,14 @@ def test_live_parts_must_be_given_again(url):
 
 def test_changed_data_is_not_gone_on_with(url):
     whole(store=url, name="moved", listener=asks_to_stop(20))
+    before = open_store(url).run("moved")
     with pytest.raises(tw.TrainwrightError, match="data has changed"):
         tw.resume("moved", store=url, source=X + 1, y=Y, model=Net, quiet=True)
+    with pytest.raises(tw.TrainwrightError):
+        tw.resume("moved", store=url, source=X[:0], y=Y[:0], model=Net, quiet=True)
+    assert open_store(url).run("moved") == before  # a refusal leaves no trace
+    gone_on = tw.resume("moved", store=url, source=X, y=Y, model=Net, quiet=True)
+    assert gone_on.weights_sha256 == whole().weights_sha256
 
 
 def test_predictions_after_loading_are_equal_to_the_bit(url):
@@ -215,6 +240,72 @@ def test_a_loss_that_leaves_the_numbers_fails_the_run_and_keeps_what_a_replay_ne
     (reading,), _ = store.readings(run.id, kind="non_finite")
     assert len(reading.values["rows"]) > 1
     assert store.checkpoints(run.id, kind="latest")[0].step == reading.step - 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_data_is_read_ends_at_once_and_leaves_no_run(
+    url, tmp_path, monkeypatch, number
+):
+    monkeypatch.setattr(messages, "SOON_SECONDS", 0.0)
+    for index in range(40):
+        place = tmp_path / "media" / "ab"[index % 2] / f"{index}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(index).integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(place)
+    heard = []
+
+    def listen(message):
+        heard.append(message)
+        if isinstance(message, Loaded) and not message.over:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(KeyboardInterrupt):
+        tw.fit(str(tmp_path / "media"), budget="5 steps", store=url, listener=listen)
+    assert {type(message) for message in heard} == {Loaded}
+    assert open_store(url).runs() == []
+    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_baselines_ends_at_once_and_resume_judges_anew(url, number):
+    def fit(listener=None, store=None):
+        quick = recipes.edit(recipes.Recipe(), {"baseline_seconds": 0.2})
+        return tw.fit(
+            "synthetic:xor", recipe=quick, data={"num_examples": 100}, model={"width": 8},
+            budget="20 steps", store=store, name="judged", listener=listener or messages.nobody,
+        )  # fmt: skip
+
+    heard = []
+
+    def listen(message):
+        heard.append(message)
+        if isinstance(message, Compared):
+            os.kill(os.getpid(), number)
+
+    stopped = fit(listen, url)
+    assert stopped.state == "interrupted"
+    assert stopped.record.stopped.code == "interrupted"
+    assert sum(isinstance(message, Compared) for message in heard) == 1
+    assert isinstance(heard[-1], Finished)
+    assert open_store(url).run("judged").state == "interrupted"
+    run = tw.resume("judged", store=url, quiet=True)
+    assert run.state == "finished"
+    assert run.record.baselines
+    assert run.weights_sha256 == fit().weights_sha256 == stopped.weights_sha256
+
+
+def test_a_second_signal_in_training_ends_at_once_and_is_no_crash(url, often):
+    def listen(message):
+        if isinstance(message, (Progressed, Looked)) and message.step >= 20:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        whole(store=url, name="impatient", listener=listen)
+    record = open_store(url).run("impatient")
+    assert (record.state, record.stopped.code) == ("interrupted", "interrupted")
+    run = tw.resume("impatient", store=url, source=X, y=Y, model=Net, quiet=True)
+    assert run.weights_sha256 == whole().weights_sha256
 
 
 def test_a_recipe_that_cannot_be_assembled_leaves_no_run_behind(url):

@@ -2,7 +2,7 @@
 weights stay as they are."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -37,9 +37,9 @@ class Precision:
         self._scaler = torch.amp.GradScaler(device.type) if scaled else None
 
     @property
-    def mixed(self) -> bool:
-        """Whether the layers compute in other numbers than the weights."""
-        return self._dtype is not None
+    def dtype(self) -> torch.dtype | None:
+        """In what the layers compute, where that is not what the weights are."""
+        return self._dtype
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Where forward pass and loss belong."""
@@ -71,6 +71,18 @@ class Precision:
         """Continues from `state()`."""
         if self._scaler is not None:
             self._scaler.load_state_dict(state)
+
+
+def quick_precision(device: torch.device) -> Literal["float32", "bfloat16"]:
+    """bfloat16 where the hardware multiplies matrices of it: CUDA from Ampere on, CPUs with AMX.
+
+    On other CPUs it is emulated, or gains nothing. A torch that cannot tell is taken for one.
+    """
+    if device.type == "cuda":
+        quick = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        quick = getattr(torch.cpu, "_is_amx_tile_supported", bool)()
+    return "bfloat16" if quick else "float32"
 
 
 def build_precision(knobs: AlgorithmKnobs, device: torch.device) -> Precision:

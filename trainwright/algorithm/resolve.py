@@ -2,7 +2,7 @@
 run's record shows what was used."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 from trainwright.algorithm.knobs import WITH_BETA2, AlgorithmKnobs, Optimizer
 from trainwright.algorithm.schedule import auto_step_every, auto_warmup
@@ -27,13 +27,21 @@ STEPS_PER_EPOCH = 40  # auto batch: about this many steps an epoch ... [assumed]
 LEAST_BATCH, MOST_BATCH = 16, 256  # ... within what a core is quick at [paper: see batch_size]
 
 
-def resolve(knobs: AlgorithmKnobs, *, num_train: int, table: bool = False) -> AlgorithmKnobs:
+def resolve(
+    knobs: AlgorithmKnobs,
+    *,
+    num_train: int,
+    network: Literal["table", "image", "other"] | None = None,
+    quick_precision: Literal["float32", "bfloat16"] = "float32",
+) -> AlgorithmKnobs:
     """The knobs with numbers for `auto`. What the optimiser does not have stays `auto`, and so do
     warmup_steps and step_every, which need the number of steps: `resolve_steps`.
 
-    `table`: the model is the network for tables that `auto` stands for.
+    `network`: which of our own networks stands for model `auto`; None for one asked for by name
+    or the user's own. `quick_precision`: what the hardware is quick at, see precision.py.
     """
     name = knobs.optimizer
+    table = network == "table"
     rates = RATES | TABLE_RATES if table else RATES
     rules: dict[str, Any] = {
         "learning_rate": rates[name],
@@ -41,6 +49,7 @@ def resolve(knobs: AlgorithmKnobs, *, num_train: int, table: bool = False) -> Al
         "nesterov": name == "muon" and knobs.momentum != 0,
         "weight_decay": DECAYS.get(name, 0.0),
         "batch_size": auto_batch_size(num_train),
+        "precision": quick_precision if network == "image" else "float32",
     }
     if name in WITH_BETA2:
         rules["beta2"] = 0.99 if name == "rmsprop" else 0.999

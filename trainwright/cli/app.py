@@ -86,6 +86,7 @@ def make_app():
         group_parameters=say("group.options"),
         result_action="return_value",
         console=console(),
+        suppress_keyboard_interrupt=False,  # `run` has a word for it
     )
     app["--help"].group = groups["keep"]
     app["--version"].group = groups["keep"]

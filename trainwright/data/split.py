@@ -25,9 +25,9 @@ _EITHER = ("eval", "evaluation")  # the test rows, unless others are called that
 class Rows(NamedTuple):
     """Row numbers of each split, ascending, and what must be said about them."""
 
-    train: Int64[np.ndarray, " train"]
-    valid: Int64[np.ndarray, " valid"]
-    test: Int64[np.ndarray, " test"]
+    train: Int64[np.ndarray, " _"]
+    valid: Int64[np.ndarray, " _"]
+    test: Int64[np.ndarray, " _"]
     notices: tuple[Notice, ...] = ()
 
 

@@ -33,7 +33,7 @@ class Rows:
     def __len__(self) -> int:
         return len(self.target)
 
-    def take(self, positions: Int[np.ndarray, " taken"]) -> "Rows":
+    def take(self, positions: Int[np.ndarray, " _"]) -> "Rows":
         counts = None if self.counts is None else self.counts[positions]
         return Rows(
             numbers=self.numbers[positions], codes=self.codes[positions], counts=counts,

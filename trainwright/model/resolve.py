@@ -2,7 +2,7 @@
 without torch: so that a record can show the network as it was."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 from trainwright.core.errors import ModelError, did_you_mean, shown
 from trainwright.core.phrases import phrase
@@ -68,9 +68,15 @@ def chosen_name(knobs: ModelKnobs, signature: Signature) -> str:
     return name
 
 
-def is_strong_table(knobs: ModelKnobs, signature: Signature) -> bool:
-    """Whether this becomes the network for tables: a table, and no model asked for by name."""
-    return knobs.name == "auto" and signature.kind == "features"
+def auto_network(
+    knobs: ModelKnobs, signature: Signature
+) -> Literal["table", "image", "other"] | None:
+    """Which of our own networks stands for `auto`; None when a model was asked for by name."""
+    if knobs.name != "auto":
+        return None
+    if signature.kind == "features":
+        return "table"
+    return "image" if chosen_name(knobs, signature) == "convnet" else "other"
 
 
 def resolve(knobs: ModelKnobs, signature: Signature, *, regression: bool = False) -> ModelKnobs:
@@ -89,7 +95,7 @@ def resolve(knobs: ModelKnobs, signature: Signature, *, regression: bool = False
             values = {"depth": 1, "width": 64, "dropout": 0.3}
         case _:
             values = {"depth": 3, "width": 256}
-            if is_strong_table(knobs, signature):
+            if auto_network(knobs, signature) == "table":
                 values |= {"dropout": 0.1, "input_scale": True, "members": 4, "wide": regression}
                 few = math.prod(signature.shape) <= EMBEDDED_NUMBERS
                 values["numeric_embedding"] = "pbld" if few else "none"

@@ -12,7 +12,7 @@ from torch import nn
 from trainwright.algorithm.average import build_average
 from trainwright.algorithm.knobs import AlgorithmKnobs
 from trainwright.algorithm.optimizer import build_optimizers
-from trainwright.algorithm.precision import build_precision
+from trainwright.algorithm.precision import build_precision, quick_precision
 from trainwright.algorithm.resolve import resolve, resolve_steps
 from trainwright.algorithm.sampler import build_order
 from trainwright.algorithm.schedule import build_plateau
@@ -36,7 +36,7 @@ from trainwright.loss.objective import Objective
 from trainwright.model.build import build
 from trainwright.model.knobs import ModelKnobs
 from trainwright.model.own import adopt, try_forward
-from trainwright.model.resolve import is_strong_table, without_effect
+from trainwright.model.resolve import auto_network, without_effect
 from trainwright.model.resolve import resolve as resolve_model
 from trainwright.recipe import Recipe
 from trainwright.run.code import load_code, names_code
@@ -106,9 +106,11 @@ def assemble(
     ).to(device)
     check_target(recipe.loss, _few(prepared).target)
     num_train = len(prepared.train)
-    table = own is None and is_strong_table(recipe.model, understanding.signature)
+    network = None if own is not None else auto_network(recipe.model, understanding.signature)
     asked = algorithm_knobs(recipe, resolved.get("algorithm"))
-    algorithm = resolve(asked, num_train=num_train, table=table)
+    algorithm = resolve(
+        asked, num_train=num_train, network=network, quick_precision=quick_precision(device)
+    )
     assert isinstance(algorithm.batch_size, int)
     plan = make_plan(
         recipe.budget,

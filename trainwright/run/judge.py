@@ -3,14 +3,16 @@ once, other learners on the same rows, and whether deep learning was worth it he
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from trainwright.core.records import Baseline, Metric, Notice, RunRecord, Split
 from trainwright.data.batch import Examples
 from trainwright.evaluate.metrics import score
-from trainwright.evaluate.predict import predict
+from trainwright.evaluate.predict import Seen, predict
 from trainwright.run.assemble import Assembly
 from trainwright.run.messages import Compared, Listener
 
@@ -27,11 +29,8 @@ def look(assembly: Assembly) -> Callable[[], Mapping[str, float]]:
     average = assembly.trainee.average
 
     def measure_now() -> Mapping[str, float]:
-        if average is not None:
-            with average.applied():
-                seen = _predict(assembly, valid)
-        else:
-            seen = _predict(assembly, valid)
+        with average.applied() if average is not None else nullcontext():
+            seen = _predict(assembly, valid, precision=assembly.trainee.precision.dtype)
         values = score(task, encoder.decode(seen.predictions), encoder.decode(seen.targets))
         return {"loss": float(seen.losses.mean()), **values}
 
@@ -139,8 +138,13 @@ def _with_baselines(
     )
 
 
-def _predict(assembly: Assembly, examples: Examples, most: int | None = None):
+def _predict(
+    assembly: Assembly,
+    examples: Examples,
+    most: int | None = None,
+    precision: torch.dtype | None = None,
+) -> Seen:
     return predict(
         assembly.module, assembly.objective, examples, batch_size=LOOK_BATCH,
-        device=assembly.trainee.device, most=most,
+        device=assembly.trainee.device, most=most, precision=precision,
     )  # fmt: skip

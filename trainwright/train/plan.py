@@ -7,7 +7,7 @@ from trainwright.core.budget import Budget, parse_budget
 
 # auto budget: see small data at most AUTO_EPOCHS times, but take AUTO_STEPS_LOW steps at least and
 # AUTO_STEPS_HIGH at most [measured: benchmarks/quality_*.md]
-AUTO_EPOCHS = 60
+AUTO_EPOCHS = 30
 AUTO_STEPS_LOW = 1500
 AUTO_STEPS_HIGH = 12_000
 AUTO_SECONDS = 270.0  # and never longer than people wait for a first answer [assumed]

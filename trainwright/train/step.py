@@ -46,7 +46,7 @@ class EagerStep:
         self._precision, self._average = precision, average
         self._parameters = [p for p in module.parameters() if p.requires_grad]
         self._moves = device if device.type != "cpu" else None
-        self._mixed = precision.mixed
+        self._mixed = precision.dtype is not None
 
     def __call__(self, batches: Sequence[Batch], rate: float, *, check: bool) -> Float[Tensor, ""]:
         for parameter in self._parameters:

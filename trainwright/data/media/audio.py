@@ -128,7 +128,7 @@ def read_mono(data: bytes, *, most_seconds: float) -> tuple[Float32[np.ndarray, 
 
 def resample(
     wave: Float32[np.ndarray, " time"], rate: int, wanted: int
-) -> Float32[np.ndarray, " resampled"]:
+) -> Float32[np.ndarray, " _"]:
     """The sound at the wanted rate, by a polyphase filter (scipy.signal.resample_poly)."""
     if rate == wanted:
         return wave
@@ -243,7 +243,7 @@ def playable(data: bytes) -> bytes:
     return into.getvalue()
 
 
-def _mel_edges(sample_rate: int) -> Float64[Tensor, " edge"]:
+def _mel_edges(sample_rate: int) -> Float64[Tensor, " _"]:
     top = 2595 * math.log10(1 + sample_rate / 2 / 700)
     mels = torch.linspace(0, top, BANDS + 2, dtype=torch.float64)
     return 700 * (10 ** (mels / 2595) - 1)

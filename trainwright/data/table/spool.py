@@ -166,7 +166,7 @@ class SpooledExamples:
 
     def _pools(
         self, order: Order, epoch: int, num: int, skip: int
-    ) -> Iterator[tuple[Int64[np.ndarray, " example"], Int64[np.ndarray, " block"]]]:
+    ) -> Iterator[tuple[Int64[np.ndarray, " example"], Int64[np.ndarray, " _"]]]:
         """Positions of each pool in the order of visits, the first `skip` left out, and the
         pool's blocks."""
         num_blocks = -(-len(self) // BLOCK_ROWS)
@@ -210,7 +210,7 @@ class SpooledExamples:
             yield together[begin:end]
 
     def _records(
-        self, positions: Int64[np.ndarray, " example"], blocks: Int64[np.ndarray, " block"]
+        self, positions: Int64[np.ndarray, " example"], blocks: Int64[np.ndarray, " _"]
     ) -> Shaped[np.ndarray, " example"]:
         read = [
             self.spool.read(b, min(b + BLOCK_ROWS, len(self)))

@@ -115,7 +115,7 @@ def coding_from_record(record: dict) -> TargetCoding:
 
 
 def fit_coding(
-    target: Target, train: Int64[np.ndarray, " train"], *, standardise: bool
+    target: Target, train: Int64[np.ndarray, " _"], *, standardise: bool
 ) -> TargetCoding:
     """Mean and standard deviation of the training rows, for regression."""
     if target.task.kind != "regression" or not standardise:
