@@ -152,6 +152,18 @@ def test_a_finished_run_has_nothing_to_resume_and_an_unknown_one_is_not_found(ur
         tw.resume("no-such-run", store=url, quiet=True)
 
 
+def test_the_parts_of_a_run_add_up_to_its_seconds(url):
+    for record in (
+        whole(store=url).record,
+        whole(store=url, name="stopped", listener=asks_to_stop(20)).record,
+        tw.resume("stopped", store=url, source=X, y=Y, model=Net, quiet=True).record,
+    ):
+        parts = record.seconds_by_part
+        assert {"data", "train", "input", "evaluate", "checkpoint"} <= set(parts)
+        assert all(seconds >= 0 for seconds in parts.values())
+        assert sum(parts.values()) <= record.seconds
+
+
 def test_what_auto_meant_when_a_run_began_it_means_to_the_end(url, tmp_path, monkeypatch):
     from trainwright.algorithm import resolve as algorithm_rules
     from trainwright.model import resolve as model_rules

@@ -131,6 +131,11 @@ def step_words(record: RunRecord) -> str:
     return say("report.steps", steps=show.count(record.steps))
 
 
+def training_seconds(record: RunRecord) -> float:
+    """Seconds from the first step to the last, with all that happens between them."""
+    return sum(record.seconds_by_part.get(part, 0.0) for part in ("train", "input", "evaluate"))
+
+
 def direction(name: str) -> str:
     """Says that less is better, where it is; nothing otherwise."""
     return say("report.lower_is_better") if name in LOWER_IS_BETTER else ""

@@ -55,7 +55,7 @@ def baselines(record: RunRecord) -> Html | None:
     if found is None or not rivals:
         return None
     name, ours = found
-    lines = [(say("report.network"), ours, record.seconds_by_part.get("train"), "ours")]
+    lines = [(say("report.network"), ours, phrases.training_seconds(record) or None, "ours")]
     lines += [
         (phrases.baseline_name(b.name), b.metrics[name], b.seconds, "theirs")
         for b in rivals

@@ -186,7 +186,7 @@ def _course(record: RunRecord, history: Sequence[curves.Reading]) -> list[tuple[
 
 
 def _training_words(record: RunRecord) -> str:
-    training = record.seconds_by_part.get("train", 0)
+    training = phrases.training_seconds(record)
     parts = [phrases.step_words(record), show.seconds(training or record.seconds)]
     if training > 0 and record.examples:
         speed = show.count(record.examples / training)

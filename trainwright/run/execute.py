@@ -5,7 +5,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -34,7 +34,7 @@ from trainwright.run.use import use_record
 from trainwright.store.contract import Headline, Lease, Reading, Store
 from trainwright.train.checkpoint import Checkpoints, weights_sha256
 from trainwright.train.events import Ended, Evaluated, NonFinite, Stepped
-from trainwright.train.loop import train
+from trainwright.train.loop import Look, train
 
 FLUSH_SECONDS = 1.0  # history goes to the store this often: a reader sees a run live
 LEASE_SECONDS = 300.0  # judging and baselines write nothing for a while; a writer that died on
@@ -56,13 +56,15 @@ class Execution:
     checkpoints: Checkpoints = field(init=False)
     lease: Lease | None = None
     readings: list[Reading] = field(default_factory=list)
-    parts: dict[str, float] = field(default_factory=dict)
+    parts: dict[str, float] = field(init=False)
+    _inside: float = 0.0  # seconds of the parts within the part that is being timed
     _begun: bool = False  # the store says that it is running: from here on it is left in order
     _flushed: float = 0.0
     _told: float = 0.0
     _renewed: float = 0.0
 
     def __post_init__(self) -> None:
+        self.parts = dict(self.record.seconds_by_part)
         self.checkpoints = Checkpoints(store=self.store, run_id=self.record.id)
 
     def run(self, *, resume: bool) -> RunRecord:
@@ -140,10 +142,11 @@ class Execution:
             assembly.step,
             knobs=assembly.algorithm,
             plan=assembly.plan,
-            look=look(assembly) if assembly.prepared.valid is not None else None,
+            look=self._look(assembly) if assembly.prepared.valid is not None else None,
             metric=assembly.metric,
         )
         state: RunState = "finished"
+        waited = assembly.trainee.waited
         with self._timed("train"):
             for event in events:
                 match event:
@@ -167,6 +170,7 @@ class Execution:
                                 Notice(code=f"ended_{event.reason}", values={"step": event.step})
                             )
             events.close()
+        self._move(assembly.trainee.waited - waited, to="input")
         planned, total = assembly.plan.total_steps, assembly.trainee.total_steps
         if planned is not None and total is not None and total < planned:
             values = {"planned": planned, "steps": total, "seconds": assembly.plan.seconds}
@@ -217,7 +221,8 @@ class Execution:
             self._housekeep(mean, assembly)
         if self.keeps and self.checkpoints.is_due():
             self._flush()
-            self.checkpoints.save(trainee)
+            with self._timed("checkpoint"):
+                self.checkpoints.save(trainee)
 
     def _housekeep(self, loss: float, assembly: Assembly) -> None:
         """What is due by the clock: a word to the listener, history to the store, the lease."""
@@ -272,7 +277,7 @@ class Execution:
                 "steps": trainee.step,
                 "total_steps": trainee.total_steps,
                 "examples": trainee.step * plan.examples_per_step,
-                "seconds_by_part": dict(self.parts) | {"checkpoint": self.checkpoints.seconds},
+                "seconds_by_part": dict(self.parts),
             }
         self.record = replace(self.record, **changes)  # pyright: ignore[reportArgumentType]
         self.store.save_run(self.record, headline=self._headline())
@@ -328,11 +333,29 @@ class Execution:
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
-        began = time.perf_counter()
+        """Counts the seconds inside to `part`, but for those that a part inside it counts."""
+        began, outside = time.perf_counter(), self._inside
+        self._inside = 0.0
         try:
             yield
         finally:
-            self.parts[part] = self.parts.get(part, 0.0) + time.perf_counter() - began
+            took = time.perf_counter() - began
+            self.parts[part] = self.parts.get(part, 0.0) + took - self._inside
+            self._inside = outside + took
+
+    def _look(self, assembly: Assembly) -> Look:
+        measure_now = look(assembly)
+
+        def timed() -> Mapping[str, float]:
+            with self._timed("evaluate"):
+                return measure_now()
+
+        return timed
+
+    def _move(self, seconds: float, *, to: str) -> None:
+        """Takes seconds that were counted to training into a part of their own."""
+        self.parts["train"] -= seconds
+        self.parts[to] = self.parts.get(to, 0.0) + seconds
 
 
 @contextmanager

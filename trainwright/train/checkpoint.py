@@ -31,7 +31,6 @@ class Checkpoints:
     store: Store
     run_id: str
     lease: Lease | None = None
-    seconds: float = 0.0  # spent on writing so far
     _cost: float = 0.0
     _last: float = 0.0
 
@@ -56,7 +55,6 @@ class Checkpoints:
         self._forget_old()
         self._last = time.perf_counter()
         self._cost = self._last - began
-        self.seconds += self._cost
 
     def _forget_old(self) -> None:
         """Drops all but the last two, with the files that only they name."""
