@@ -237,6 +237,7 @@ def edit_all(recipe: Recipe, settings: Mapping[str, Any], words: Iterable[str]) 
     """
     merged = dict(settings)
     problems = []
+    known = {info.path: info for info in knobs()}
     for word in words:
         path, equals, text = word.partition("=")
         if not equals:
@@ -249,7 +250,8 @@ def edit_all(recipe: Recipe, settings: Mapping[str, Any], words: Iterable[str]) 
                 )
             )
         else:
-            merged[_full_path(path.strip())] = _value(text.strip())
+            knob_path = _full_path(path.strip())
+            merged[knob_path] = _value(text.strip(), known.get(knob_path))
     try:
         edited = edit(recipe, merged)
     except RecipeError as error:
@@ -289,10 +291,11 @@ def _unknown(path: str, known: Mapping[str, KnobInfo]) -> Problem:
     )
 
 
-def _value(text: str) -> Any:
-    """TOML's reading of `text`; text that is no TOML value stands for itself."""
+def _value(text: str, info: KnobInfo | None) -> Any:
+    """TOML's reading of `text`; text that is no TOML value stands for itself. `none` is a value
+    where the knob has one of that name, and unsets others."""
     if text in ("none", "None", "null"):
-        return None
+        return "none" if info is not None and info.has_word("none") else None
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):

@@ -88,6 +88,10 @@ class KnobInfo:
             unit=self.unit and line(f"knob_unit.{self.unit}", self.unit),
         )
 
+    def has_word(self, word: str) -> bool:
+        """Whether `word` is one of the values, e.g. `none` or `auto`."""
+        return word in _words(self.annotation)
+
     @property
     def type(self) -> str:
         """The type in words, e.g. `whole number`."""
@@ -145,7 +149,7 @@ def problems_of(error: ValidationError, group: type[BaseModel], prefix: str = ""
     known = {info.path: info for info in knobs_of(group, prefix)}
     problems: dict[str, Problem] = {}
     for detail in error.errors(include_url=False):
-        parts = [str(part) for part in detail["loc"]]
+        parts = [shown(str(part))[1:-1] for part in detail["loc"]]  # names of anyone's making
         path = prefix + ".".join(parts)
         while path not in known and "." in path and detail["type"] != "extra_forbidden":
             path = path.rpartition(".")[0]  # a union's branch or a list's index
@@ -215,6 +219,13 @@ def _choices(annotation: Any) -> tuple[Any, ...]:
     if get_origin(annotation) is Literal:
         return get_args(annotation)
     return ()
+
+
+def _words(annotation: Any) -> frozenset[Any]:
+    """Every word that an annotation names, however deep."""
+    if get_origin(annotation) is Literal:
+        return frozenset(get_args(annotation))
+    return frozenset().union(*(_words(part) for part in get_args(annotation)))
 
 
 def _type_words(annotation: Any) -> str:
