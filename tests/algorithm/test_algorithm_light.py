@@ -107,6 +107,8 @@ def test_resolved_knobs_are_numbers_within_their_bounds(name, num):
 def test_the_network_for_tables_has_a_rate_and_a_memory_of_its_own():
     resolved = resolve(AlgorithmKnobs(), num_train=5000, network="table")
     assert (resolved.learning_rate, resolved.beta2) == (3e-3, 0.95)
+    images = resolve(AlgorithmKnobs(), num_train=5000, network="image")
+    assert (images.learning_rate, images.beta2) == (1e-2, 0.999)
     asked = resolve(AlgorithmKnobs(learning_rate=0.1, beta2=0.9), num_train=5000, network="table")
     assert (asked.learning_rate, asked.beta2) == (0.1, 0.9)
 

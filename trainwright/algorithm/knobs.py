@@ -32,8 +32,8 @@ class AlgorithmKnobs(Knobs):
     )
     learning_rate: float | Literal["auto"] = knob(
         "auto",
-        "Peak size of a step; auto is the optimiser's customary rate, three times as much for "
-        "`auto` tables.",
+        "Peak size of a step; auto is the optimiser's customary rate; of adam and adamw 3 times as "
+        "much for `auto` tables, 10 times for `auto` images and sound.",
         why="the one knob most worth tuning [paper: Bengio 2012, arXiv:1206.5533, section 3.1]; "
         "the customary rates and their sources are in algorithm/resolve.py",
         search=Search(low=1e-5, high=1.0, scale="log"),
