@@ -188,7 +188,8 @@ def start(
     from trainwright.run.begin import begin
 
     execution = begin(
-        recipe, store, run_id=_free_name(name, store) if name else _new_name(store), listener=listener, command=command,
+        recipe, store, run_id=_free_name(name, store) if name else _new_name(store),
+        listener=listener, command=command,
         allow_code=allow_code, keeps=keeps,
     )  # fmt: skip
     execution.run(resume=False)

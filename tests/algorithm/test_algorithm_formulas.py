@@ -165,6 +165,26 @@ def test_muon_makes_hidden_matrices_orthogonal_and_leaves_the_rest_to_adamw():
         np.testing.assert_allclose(moved[place], expected, atol=1e-6, rtol=0)
 
 
+def test_a_step_of_muon_equals_its_own_formula():
+    """Jordan 2024: momentum, Nesterov, five Newton-Schulz steps (in bfloat16, as published); Liu et
+    al. 2025, equation 4, for the length of the step; decay as in AdamW."""
+    module, decay = small_model(), 0.3
+    start = module[0].weight.detach().clone()
+    gradients = drawn_gradients(module)
+    moved = walk(knobs_for(optimizer="muon", weight_decay=decay), module, gradients)
+    weight, mean = start, torch.zeros_like(start)
+    for step in gradients:
+        gradient = torch.from_numpy(step[0])
+        mean = 0.95 * mean + 0.05 * gradient
+        x = (0.05 * gradient + 0.95 * mean).bfloat16().T  # wide: 5 x 4 turned
+        x = x / x.norm().clamp(min=1e-7)
+        for _ in range(5):
+            a = x @ x.T
+            x = torch.addmm(x, torch.addmm(a, a, a, beta=-4.775, alpha=2.0315), x, beta=3.4445)
+        weight = weight * (1 - RATE * decay) - RATE * 0.2 * np.sqrt(5) * x.T.double()
+    np.testing.assert_allclose(moved[0], weight.numpy(), atol=1e-6, rtol=0)
+
+
 def test_muon_leaves_embeddings_convolutions_and_the_head_to_adamw():
     module = nn.ModuleList(
         [nn.Embedding(7, 3), nn.Conv2d(1, 2, 3), nn.Linear(4, 5), nn.Linear(5, 2)]

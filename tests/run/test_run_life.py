@@ -3,6 +3,9 @@ it predicted before."""
 
 import os
 import signal
+import subprocess
+import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from torch import nn
 
 import trainwright as tw
 from trainwright import recipe as recipes
+from trainwright.cli.app import run as command
 from trainwright.core.errors import LeaseHeld, ModelError, RunFailed, RunNotFound, StoreError
 from trainwright.run import messages
 from trainwright.run.messages import Compared, Finished, Loaded, Looked, Progressed, Said
@@ -20,6 +24,7 @@ from trainwright.train import checkpoint
 
 RNG = np.random.default_rng(1)
 X = RNG.normal(size=(300, 5)).astype("float32")
+QUICK = recipes.edit(recipes.Recipe(), {"baseline_seconds": 0.2})
 Y = np.where(X[:, 0] + X[:, 1] ** 2 > 0.5, "sick", "well")
 
 
@@ -211,6 +216,62 @@ def test_predictions_after_loading_are_equal_to_the_bit(url):
         _ = tw.load(run.id, store=url).model
 
 
+def test_a_tables_predictions_after_loading_are_equal_to_the_bit(url, tmp_path):
+    rows = ["age,town,when,left"]
+    rows += [f"{20 + i % 50},{'RBO'[i % 3]}{i % 9},2024-01-{i % 28 + 1:02},{'yn'[i % 50 > 20]}"
+             for i in range(120)]  # fmt: skip
+    source = tmp_path / "people.csv"
+    source.write_text("\n".join(rows))
+    run = tw.fit(source, budget="5 steps", store=url, recipe=QUICK, quiet=True)
+    loaded = tw.load(run.id, store=url)
+    assert np.array_equal(loaded.predict_proba(source), run.predict_proba(source))
+    assert np.array_equal(loaded.predict(str(source)), run.predict(source))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a small disk of Linux's")
+def test_a_disk_that_fills_up_in_the_middle_of_a_run(tmp_path, often, monkeypatch, capsys):
+    """On a real full disk: code 3, the earlier checkpoint opens, and space lets it go on."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    line = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(disk)]
+    if subprocess.run(line, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount a small disk")
+    save, ballast = checkpoint.Checkpoints.save, disk / "ballast"
+
+    def fill(self, trainee):
+        if trainee.step == 10:
+            with suppress(OSError), ballast.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+        save(self, trainee)
+
+    monkeypatch.setattr(checkpoint.Checkpoints, "save", fill)
+    fit = ["fit", "synthetic:xor", "--set", "baselines=false", "--set", "data.num_examples=100",
+           "--set", "model.width=32", "--budget", "30 steps"]  # fmt: skip
+    store = str(disk / "runs.db")
+    try:
+        assert command([*fit, "--store", store, "--name", "full"]) == 3
+        told = capsys.readouterr().err
+        assert "disk is full" in told
+        assert "resume full" in told
+        assert "Traceback" not in told
+        opened = open_store(store)
+        saved = opened.checkpoints("full", kind="latest")[0]
+        assert saved.step < 30
+        assert all(opened.artefacts.get(digest) for digest in saved.files.values())
+        opened.close()
+        ballast.unlink()
+        monkeypatch.setattr(checkpoint.Checkpoints, "save", save)
+        assert command(["resume", "full", "--store", store]) == 0
+        resumed = open_store(store)
+        sha = resumed.run("full").weights_sha256
+        resumed.close()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+    assert command([*fit, "--store", str(tmp_path / "b.db"), "--name", "whole"]) == 0
+    assert open_store(tmp_path / "b.db").run("whole").weights_sha256 == sha
+
+
 def test_regression_speaks_in_the_users_unit():
     y = 1000 + 50 * X[:, 0]
     run = tw.fit(X, y, model={"name": "mlp", "width": 16}, budget="300 steps", quiet=True)
@@ -281,9 +342,8 @@ def test_a_signal_while_the_data_is_read_ends_at_once_and_leaves_no_run(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_during_the_baselines_ends_at_once_and_resume_judges_anew(url, number):
     def fit(listener=None, store=None):
-        quick = recipes.edit(recipes.Recipe(), {"baseline_seconds": 0.2})
         return tw.fit(
-            "synthetic:xor", recipe=quick, data={"num_examples": 100}, model={"width": 8},
+            "synthetic:xor", recipe=QUICK, data={"num_examples": 100}, model={"width": 8},
             budget="20 steps", store=store, name="judged", listener=listener or messages.nobody,
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ import time
 import pytest
 from store_contract import reading, record, steps
 
-from trainwright.core.errors import LeaseHeld
+from trainwright.core.errors import LeaseHeld, StoreError
 from trainwright.store.lease import Writer, is_dead, is_living, new_holding, this_writer
 from trainwright.store.open import open_store
 
@@ -81,6 +81,24 @@ def test_two_stores_in_one_process_are_two_writers(url):
             two.claim("swift-otter-12")
         one.close()
         two.claim("swift-otter-12")
+
+
+def test_a_lease_is_given_up_in_this_process_though_a_full_disk_takes_no_word_of_it(
+    url, monkeypatch
+):
+    def full(*_):
+        raise StoreError("the disk is full")
+
+    with open_store(url) as store, open_store(url) as other:
+        store.create_run(record())
+        lease = store.claim("swift-otter-12")
+        with pytest.raises(LeaseHeld):
+            other.claim("swift-otter-12")
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "_writing", full)
+            with pytest.raises(StoreError, match="full"):
+                store.release(lease)
+        other.claim("swift-otter-12")
 
 
 def test_a_process_knows_that_it_lives():

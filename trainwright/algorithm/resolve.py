@@ -20,8 +20,9 @@ RATES: dict[Optimizer, float] = {
 # parametrisation that divides it by sqrt(width)], [measured: docs/LOG.md, 2026-11-25]
 TABLE_RATES: dict[Optimizer, float] = {"adam": 3e-3, "adamw": 3e-3}
 TABLE_BETA2 = 0.95
-# The convnet of `auto`: batch norm bears large steps [paper: Ioffe & Szegedy 2015, arXiv:1502.03167,
-# section 3.3], [measured: Fashion-MNIST, 6 epochs, .9205 with 1e-2 and .9005 with 1e-3]
+# The convnet of `auto`: batch norm bears large steps [paper: Ioffe & Szegedy 2015,
+# arXiv:1502.03167, section 3.3], [measured: Fashion-MNIST, 6 epochs, .9205 with 1e-2 and .9005
+# with 1e-3]
 IMAGE_RATES: dict[Optimizer, float] = {"adam": 1e-2, "adamw": 1e-2}
 DECAYS: dict[Optimizer, float] = {"adamw": 0.01, "muon": 0.1}  # [paper: see weight_decay's knob]
 MOMENTA: dict[Optimizer, float] = {"muon": 0.95, "rmsprop": 0.0, "adagrad": 0.0}

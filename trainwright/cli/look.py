@@ -69,6 +69,7 @@ def explain(
     topic: Annotated[str, Parameter(name="TOPIC", help=say("option.topic"))],
     /,
     *,
+    store: options.AnyStore = None,
     json: options.Json = False,
 ) -> int:
     from trainwright import recipe as recipes

@@ -15,6 +15,8 @@ MOST = 1e9  # a count or days: more is a slip of the hand [assumed]
 Store = Annotated[
     str, Parameter(name="--store", help=say("option.store"), env_var="TRAINWRIGHT_STORE")
 ]
+# --store may stand in every command line, also where no store is looked at.
+AnyStore = Annotated[str | None, Parameter(name="--store", show=False)]
 Json = Annotated[bool, Parameter(name="--json", negative="", help=say("option.json"))]
 RunName = Annotated[str, Parameter(name="RUN", help=say("option.run"))]
 Source = Annotated[str, Parameter(name="SOURCE", help=say("option.source"))]

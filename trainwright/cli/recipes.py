@@ -19,6 +19,7 @@ def new(
     target: options.Target = None,
     settings: options.Settings = None,
     out: options.Out = None,
+    store: options.AnyStore = None,
     json: options.Json = False,
 ) -> int:
     from trainwright.cli.recipe_words import recipe_from_words
@@ -54,6 +55,7 @@ def check(
     /,
     *,
     settings: options.Settings = None,
+    store: options.AnyStore = None,
     json: options.Json = False,
 ) -> int:
     try:
@@ -81,10 +83,13 @@ def check(
     return 0
 
 
-def schema(*, out: options.Out = None) -> int:
-    import json
+def schema(
+    *, out: options.Out = None, store: options.AnyStore = None, json: options.Json = False
+) -> int:
+    """The schema is JSON with and without --json."""
+    from json import dumps
 
-    text = json.dumps(recipes.schema(), indent=2)
+    text = dumps(recipes.schema(), indent=2)
     if out is None:
         write_text(text + "\n")
         return 0

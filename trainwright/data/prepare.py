@@ -134,10 +134,13 @@ def _prepare_stored(source: str, knobs: DataKnobs, seed: int) -> Prepared:
 
 def _is_folder_of_tables(folder: str) -> bool:
     """Files of tables, and no folders that could be classes."""
-    from trainwright.data.table.source import is_table_name
+    from trainwright.data.table.source import is_table_name, unreadable
 
-    with os.scandir(folder) as entries:
-        found = [entry for entry in entries if not entry.name.startswith(".")]
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise unreadable(folder, error) from None
     folders = any(entry.is_dir() for entry in found)
     return not folders and any(is_table_name(entry.name) for entry in found)
 

@@ -4,6 +4,7 @@ as learned vectors, each with a learned factor."""
 import math
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from trainwright.core.records import Signature
@@ -32,7 +33,7 @@ class PeriodicEmbedding(nn.Module):
         self.weight = nn.Parameter((torch.rand(features, functions, learned) * 2 - 1) * bound)
         self.bias = nn.Parameter((torch.rand(features, 1, learned) * 2 - 1) * bound)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch width"]:
         angle = 2 * math.pi * self.frequency * x.unsqueeze(-1)  # [batch, feature, period]
         if self.with_bias:
             waves = (angle + self.phase).cos()
@@ -61,7 +62,7 @@ class CategoryEmbedding(nn.Module):
         with torch.no_grad():
             self.table.weight[self.starts] = 0
 
-    def forward(self, codes: Tensor) -> Tensor:
+    def forward(self, codes: Int64[Tensor, "batch column"]) -> Float[Tensor, "batch width"]:
         return self.table(codes + self.starts).flatten(1)
 
 
@@ -89,7 +90,11 @@ class RowInput(nn.Module):
         self.width = sum(self.chunks)
         self.scale = nn.Parameter(torch.ones(self.width)) if knobs.input_scale is True else None
 
-    def forward(self, numbers: Tensor, codes: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        numbers: Float[Tensor, "batch ..."],
+        codes: Int64[Tensor, "batch column"] | None = None,
+    ) -> Float[Tensor, "batch width"]:
         row = self.numbers(numbers)
         if self.categories is not None:
             assert codes is not None, "this table has categories: call model(numbers, codes)"

@@ -5,6 +5,7 @@ import math
 from collections import OrderedDict
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from trainwright.core.records import Signature
@@ -29,7 +30,9 @@ class Linear(nn.Module):
         self.register_buffer("starts", starts[:-1], persistent=False)
         self.starts: Tensor
 
-    def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
+    def forward(
+        self, numbers: Float[Tensor, "batch ..."], codes: Int64[Tensor, "batch column"]
+    ) -> Float[Tensor, "batch output"]:
         outputs = self.table(codes + self.starts) + self.bias
         return outputs if self.linear is None else outputs + self.linear(numbers.flatten(1))
 
@@ -42,7 +45,9 @@ class RowMlp(nn.Module):
         super().__init__()
         self.input, self.layers, self.wide = row, layers, wide
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(
+        self, *inputs: Float[Tensor, "batch ..."] | Int64[Tensor, "batch column"]
+    ) -> Float[Tensor, "batch output"]:
         row = self.input(*inputs)
         outputs = self.layers(row)
         return outputs if self.wide is None else outputs + self.wide(row)
@@ -70,7 +75,9 @@ class Members(nn.Module):
             by_column = by_column.sign()
         self.factor = nn.Parameter(by_column.repeat_interleave(torch.tensor(chunks), dim=1))
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(
+        self, *inputs: Float[Tensor, "batch ..."] | Int64[Tensor, "batch column"]
+    ) -> Float[Tensor, "batch member output"]:
         row = self.input(*inputs).unsqueeze(1)
         rows = row * self.factor  # [batch, member, input]
         hidden = self.body(rows.flatten(0, 1))
@@ -88,7 +95,9 @@ class MemberHeads(nn.Module):
         self.weight = nn.Parameter(torch.stack([h.weight.detach().T for h in heads]))
         self.bias = nn.Parameter(torch.stack([h.bias.detach() for h in heads]).unsqueeze(1))
 
-    def forward(self, hidden: Tensor) -> Tensor:
+    def forward(
+        self, hidden: Float[Tensor, "batch member width"]
+    ) -> Float[Tensor, "batch member output"]:
         return torch.baddbmm(self.bias, hidden.transpose(0, 1), self.weight).transpose(0, 1)
 
 

@@ -18,6 +18,8 @@ from trainwright.core.errors import LeaseHeld, shown
 from trainwright.core.phrases import phrase
 from trainwright.store.contract import Lease
 
+_given_up: set[str] = set()  # tokens, of 16 random bytes: never given twice
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writer:
@@ -72,9 +74,16 @@ def new_holding(owner: str | None, seconds: float, now: float) -> Holding:
     )
 
 
+def give_up(token: str) -> None:
+    """The lease of that token is no longer used by this process, whatever the store still says."""
+    _given_up.add(token)
+
+
 def is_living(holding: Holding, now: float) -> bool:
     """May this holder still write? Not when its time is over, nor when it is known to be dead."""
-    return now < holding.expires and not is_dead(holding.writer)
+    if now >= holding.expires or holding.token in _given_up:
+        return False
+    return not is_dead(holding.writer)
 
 
 def is_dead(writer: Writer) -> bool:

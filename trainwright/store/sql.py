@@ -27,6 +27,7 @@ from trainwright.store.engine import FAULTS, explain, writing
 from trainwright.store.lease import (
     Holding,
     Writer,
+    give_up,
     held_error,
     is_living,
     lost_error,
@@ -236,11 +237,12 @@ class SqlStore:
         return renewed.lease(lease.run_id)
 
     def release(self, lease: Lease) -> None:
+        give_up(lease.token)  # known in this process even when a full disk takes no word of it
+        self._held.pop(lease.run_id, None)
         with self._writing() as connection:
             connection.execute(
                 delete(leases).where(leases.c.run == lease.run_id, leases.c.token == lease.token)
             )
-        self._held.pop(lease.run_id, None)
 
     def close(self) -> None:
         for lease in list(self._held.values()):

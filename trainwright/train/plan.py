@@ -10,7 +10,7 @@ from trainwright.core.budget import Budget, parse_budget
 AUTO_EPOCHS = 30
 AUTO_STEPS_LOW = 1500
 AUTO_STEPS_HIGH = 12_000
-AUTO_SECONDS = 270.0  # and never longer than people wait for a first answer [assumed]
+AUTO_SECONDS = 240.0  # and, judged, no longer than five minutes: what people wait for [assumed]
 
 FEWEST_STEPS_BETWEEN_LOOKS = 20  # tiny data: a look per epoch would cost more than training
 MOST_STEPS_BETWEEN_LOOKS = 1000  # large data: people want to see something [assumed]

@@ -16,6 +16,7 @@ from torch import Tensor
 from trainwright.core.errors import DataError, shown
 from trainwright.core.phrases import phrase
 from trainwright.core.records import Split
+from trainwright.data.table.source import unreadable
 
 _INPUTS = ("x", "images", "image", "data", "inputs", "features", "audio", "arr_0")
 _TARGETS = ("y", "labels", "label", "target", "targets", "arr_1")
@@ -199,6 +200,8 @@ def _unreadable(path: str, error: Exception) -> DataError:
         return DataError(
             phrase("there is no file {path}", path=shown(path)), do=phrase("check the path")
         )
+    if isinstance(error, PermissionError):
+        return unreadable(path, error)
     return DataError(
         phrase(
             "{path} is damaged or no NumPy file: {error}",

@@ -11,9 +11,10 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from trainwright.core.errors import DataError, shown, system_reason
+from trainwright.core.errors import DataError, shown
 from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice, Split
+from trainwright.data.table.source import unreadable
 
 Items = TypeVar("Items", tuple[str, ...], np.ndarray)
 MediaKind = Literal["image", "audio", "text"]
@@ -177,14 +178,8 @@ def _walk(root: str, below: str, depth: int, seen: set[tuple[int, int]]) -> Iter
     try:
         status = os.stat(here)
         entries = sorted(os.scandir(here), key=lambda entry: entry.name)
-    except OSError as error:
-        if not below:
-            raise DataError(
-                phrase(
-                    "{path} cannot be read: {reason}", path=shown(root), reason=system_reason(error)
-                )
-            ) from None
-        return
+    except OSError as error:  # passed over, a whole class would be missing
+        raise unreadable(here if below else root, error) from None
     if depth > MAX_DEPTH or (status.st_dev, status.st_ino) in seen:
         return
     seen.add((status.st_dev, status.st_ino))

@@ -85,8 +85,8 @@ class TableEncoder:
         Raises DataError when no column is known.
         """
         source = frames.opened(source)
-        is_pair = isinstance(source, tuple) and len(source) == 2
-        matrix = frames.plain_matrix(source[0] if is_pair else source)
+        given = source[0] if isinstance(source, tuple) and len(source) == 2 else source
+        matrix = frames.plain_matrix(given)
         self._check_width(matrix)
         if matrix is not None and not with_target and self._takes_arrays(matrix):
             inputs: tuple[Tensor, ...] = (self.from_matrix(matrix),)

@@ -49,6 +49,14 @@ def find_pieces(source: str) -> list[Piece]:
     if "://" in source:
         return _remote(source)
     path = os.path.expanduser(source)
+    try:
+        return [_piece(name, os.path.getsize(name)) for name in _named(source, path)]
+    except OSError as error:
+        raise unreadable(error.filename or path, error) from None
+
+
+def _named(source: str, path: str) -> list[str]:
+    """Names of local files."""
     if has_magic(path) and not os.path.exists(path):
         found = sorted(p for p in glob(path, recursive=True) if os.path.isfile(p))
         if not found:
@@ -76,7 +84,7 @@ def find_pieces(source: str) -> list[Piece]:
         )
     else:
         found = [path]
-    return [_piece(name, os.path.getsize(name)) for name in found]
+    return found
 
 
 def load(piece: Piece, limit: int) -> bytes | None:
@@ -107,15 +115,16 @@ def blocks_of(piece: Piece, block_bytes: int = _BLOCK) -> Iterator[bytes]:
     except OSError as error:
         if piece.packed:
             raise _damaged(piece, error) from None
-        raise DataError(
-            phrase(
-                "{path} cannot be read: {reason}",
-                path=shown(piece.path),
-                reason=system_reason(error),
-            ),
-            allowed=phrase("a file that this user may read"),
-            do=phrase("check its permissions and the disk"),
-        ) from None
+        raise unreadable(piece.path, error) from None
+
+
+def unreadable(path: str, error: OSError) -> DataError:
+    """The error for a file or folder that the system does not hand out."""
+    return DataError(
+        phrase("{path} cannot be read: {reason}", path=shown(path), reason=system_reason(error)),
+        allowed=phrase("a file that this user may read"),
+        do=phrase("check its permissions and the disk"),
+    )
 
 
 def _expanded(piece: Piece, block_bytes: int) -> Iterator[bytes]:
