@@ -49,6 +49,7 @@ class Flow(IterableDataset):
         (X, Y[:, None]),
         (X, np.eye(3)[Y]),
         (X, [str(y) for y in Y]),
+        (X, np.array([str(y) for y in Y], dtype=object)),
         (X, pd.Series(Y).astype("category")),
         TensorDataset(torch.from_numpy(X), torch.from_numpy(Y)),
         Pairs(),

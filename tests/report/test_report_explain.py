@@ -67,7 +67,10 @@ def test_a_knob_is_found_by_its_last_part_and_names_its_source():
 def test_a_knob_is_explained_in_the_language_spoken_and_its_source_stays():
     use_language("zh-Hant")
     found = explain("learning_rate", recipes.knobs())
-    assert found.what == "一步的最大步幅；auto 取該最佳化器慣用的學習率。"
+    assert (
+        found.what
+        == "一步的最大步幅；auto 取該最佳化器慣用的學習率；adam 與 adamw 在 `auto` 表格為其 3 倍，在 `auto` 影像與聲音為其 10 倍。"
+    )
     assert found.why == "最值得調校的一個設定；慣用的學習率與出處見 algorithm/resolve.py"
     assert found.source == "paper: Bengio 2012, arXiv:1206.5533, section 3.1"
     assert explain("image_size", recipes.knobs()).unit == "像素"

@@ -207,7 +207,9 @@ def array_encoder_from_record(record: dict) -> ArrayEncoder:
 def fingerprint(*objects: object) -> str:
     """A hash of shapes and the first megabytes of arrays; empty for objects without bytes."""
     digest = hashlib.blake2b(digest_size=16)
-    for item in objects:
+    for given in objects:
+        words = isinstance(given, np.ndarray) and given.dtype.kind == "O"  # as from a data frame
+        item = given.tolist() if words else given
         array = _array_of(item)
         if array is None:
             values = item if isinstance(item, list) else None

@@ -77,7 +77,7 @@ class RowInput(nn.Module):
         # how many neighbouring inputs come from one column, for factors that go by column
         self.chunks: tuple[int, ...] = (1,) * features
         if kind == "none":
-            self.numbers = nn.Flatten()
+            self.numbers = nn.Identity()
         else:
             self.numbers = PeriodicEmbedding(
                 features, knobs.embedding_width, sd=knobs.frequency_sd, with_bias=kind == "pbld"
@@ -95,7 +95,7 @@ class RowInput(nn.Module):
         numbers: Float[Tensor, "batch ..."],
         codes: Int64[Tensor, "batch column"] | None = None,
     ) -> Float[Tensor, "batch width"]:
-        row = self.numbers(numbers)
+        row = self.numbers(numbers.flatten(1))
         if self.categories is not None:
             assert codes is not None, "this table has categories: call model(numbers, codes)"
             row = torch.cat([row, self.categories(codes)], dim=1)

@@ -133,7 +133,7 @@ def _wide(knobs: ModelKnobs, width: int, num_outputs: int) -> nn.Linear | None:
     al. 2016, arXiv:1606.07792, figure 1."""
     if knobs.wide is not True:
         return None
-    linear = nn.utils.skip_init(nn.Linear, width, num_outputs, bias=False)
+    linear = nn.Linear(width, num_outputs, bias=False, device="meta").to_empty(device="cpu")
     nn.init.zeros_(linear.weight)
     return linear
 

@@ -18,7 +18,7 @@ from trainwright.store.contract import Lease, Store
 from trainwright.train.trainee import Tensors, Trainee, capture, restore
 
 COST_SHARE = 0.01  # time between checkpoints is this many times what one costs, inverted
-FEWEST_SECONDS = 2.0  # and never more often than this [assumed: less is quickly redone]
+FEWEST_SECONDS = 5.0  # and never more often than this [assumed: less is quickly redone]
 KEPT = 2  # the newest may be damaged: the one before is kept too
 
 Kind = Literal["latest", "best", "final"]
