@@ -208,8 +208,9 @@ def fingerprint(*objects: object) -> str:
     """A hash of shapes and the first megabytes of arrays; empty for objects without bytes."""
     digest = hashlib.blake2b(digest_size=16)
     for given in objects:
-        words = isinstance(given, np.ndarray) and given.dtype.kind == "O"  # as from a data frame
-        item = given.tolist() if words else given
+        item = given
+        if isinstance(given, np.ndarray) and given.dtype.kind == "O":
+            item = given.tolist()  # words, as a data frame gives them
         array = _array_of(item)
         if array is None:
             values = item if isinstance(item, list) else None
