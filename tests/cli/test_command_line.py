@@ -11,13 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trainwright.cli.app import run
-from trainwright.core.words import use_language
-
-
-@pytest.fixture(autouse=True)
-def english():
-    yield
-    use_language("en")
 
 
 @pytest.fixture

@@ -18,18 +18,11 @@ from hypothesis import strategies as st
 
 from trainwright.cli import output, use
 from trainwright.cli.app import COMMANDS, run
-from trainwright.core.words import use_language
 from trainwright.store.open import open_store
 
 ROWS = "a,b,target\n" + "".join(f"{i % 7},{i * 0.5},{'xy'[i % 2]}\n" for i in range(80))
 FIT = ["fit", "t.csv", "--target", "target", "--budget", "3 steps", "--set", "baselines=false"]
 NOT_UTF8 = os.fsdecode(b"caf\xe9.csv")
-
-
-@pytest.fixture(autouse=True)
-def english():
-    yield
-    use_language("en")
 
 
 @pytest.fixture

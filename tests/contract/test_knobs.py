@@ -49,10 +49,7 @@ def test_a_source_that_is_named_is_a_paper_a_measurement_or_an_assumption(info):
 @by_path
 def test_a_knob_has_a_chinese_doc_and_why_with_the_same_sources_and_values(info):
     use_language("zh-Hant")
-    try:
-        told = info.spoken()
-    finally:
-        use_language("en")
+    told = info.spoken()
     assert told.doc.endswith("。")
     assert re.findall(r"\[[^\]]*\]", told.why) == re.findall(r"\[[^\]]*\]", info.why)
     if told.why != info.why:  # a bare source has nothing to translate
@@ -75,7 +72,6 @@ def test_no_chinese_line_is_of_a_knob_that_is_gone():
 
 
 def test_english_is_spoken_as_it_stands_in_the_code():
-    use_language("en")
     assert [info.spoken() for info in KNOBS] == list(KNOBS)
 
 
@@ -83,15 +79,12 @@ def test_english_is_spoken_as_it_stands_in_the_code():
 def test_a_recipe_with_comments_is_the_same_recipe_in_both_languages(language):
     turned = {"model.width": 96, "loss.class_weights": {"a]b": 2.0}, "data.source": "x.csv"}
     use_language(language)
-    try:
-        for recipe in (Recipe(), recipes.edit(Recipe(), turned)):
-            text = recipes.render(recipe, comments=True)
-            assert recipes.parse(text) == recipe
-            for info in KNOBS:
-                assert f"# {info.spoken().doc}" in text
-                assert info.spoken().why in text
-    finally:
-        use_language("en")
+    for recipe in (Recipe(), recipes.edit(Recipe(), turned)):
+        text = recipes.render(recipe, comments=True)
+        assert recipes.parse(text) == recipe
+        for info in KNOBS:
+            assert f"# {info.spoken().doc}" in text
+            assert info.spoken().why in text
 
 
 @numbers

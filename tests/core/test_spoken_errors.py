@@ -14,15 +14,7 @@ from trainwright.cli.wrong_use import spoken
 from trainwright.core import phrases
 from trainwright.core.errors import DataError, RecipeError, did_you_mean, system_reason
 from trainwright.core.phrases import phrase
-from trainwright.core.words import language, say, use_language
-
-
-@pytest.fixture(autouse=True)
-def as_it_was():
-    before = language()
-    use_language("en")
-    yield
-    use_language(before)
+from trainwright.core.words import say, use_language
 
 
 def test_a_sentence_is_its_own_english():

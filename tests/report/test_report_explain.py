@@ -27,13 +27,6 @@ class Speeds(Knobs):
 KNOBS = [*knobs_of(DataKnobs, "data."), *knobs_of(Speeds, "algorithm."), *knobs_of(Speeds, "loss.")]
 
 
-@pytest.fixture(autouse=True)
-def english():
-    use_language("en")
-    yield
-    use_language("en")
-
-
 @pytest.mark.parametrize("language", ["en", "zh-Hant"])
 def test_every_topic_has_an_explanation_that_prints(language):
     use_language(language)

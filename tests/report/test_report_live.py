@@ -9,7 +9,6 @@ from report_records import metric, table_run
 from rich.console import Console
 
 from trainwright.core.records import Baseline, Notice
-from trainwright.core.words import use_language
 from trainwright.report.live import json_listener, listener_for
 from trainwright.report.progress import (
     BAR_SECONDS,
@@ -29,13 +28,6 @@ from trainwright.run.messages import (
     Said,
     Understood,
 )
-
-
-@pytest.fixture(autouse=True)
-def english():
-    use_language("en")
-    yield
-    use_language("en")
 
 
 class Clock:

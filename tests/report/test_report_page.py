@@ -61,13 +61,6 @@ class Page(HTMLParser):
         return [attributes["id"] or "" for _, attributes in self.tags if "id" in attributes]
 
 
-@pytest.fixture(autouse=True)
-def english():
-    use_language("en")
-    yield
-    use_language("en")
-
-
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.parametrize("language", ["en", "zh-Hant"])
 def test_every_kind_of_run_makes_a_page_whose_elements_close_in_order(name, language):

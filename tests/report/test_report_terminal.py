@@ -17,13 +17,6 @@ from trainwright.report.terminal import columns_table, run_details, runs_table, 
 from trainwright.store.contract import RunRow
 
 
-@pytest.fixture(autouse=True)
-def english():
-    use_language("en")
-    yield
-    use_language("en")
-
-
 def printed(what: RenderableType, width: int = 80, *, terminal: bool = False) -> str:
     stream = io.StringIO()
     Console(file=stream, width=width, force_terminal=terminal, color_system=None).print(what)

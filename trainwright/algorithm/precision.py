@@ -32,20 +32,16 @@ class Precision:
 
     def __init__(self, knobs: AlgorithmKnobs, device: torch.device) -> None:
         self._device = device.type
-        self._dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(knobs.precision)
-        scaled = self._dtype == torch.float16
+        # in what the layers compute, where that is not what the weights are
+        self.dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(knobs.precision)
+        scaled = self.dtype == torch.float16
         self._scaler = torch.amp.GradScaler(device.type) if scaled else None
-
-    @property
-    def dtype(self) -> torch.dtype | None:
-        """In what the layers compute, where that is not what the weights are."""
-        return self._dtype
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Where forward pass and loss belong."""
-        if self._dtype is None:
+        if self.dtype is None:
             return nullcontext()
-        return torch.autocast(self._device, self._dtype)
+        return torch.autocast(self._device, self.dtype)
 
     def backward(self, loss: Float[Tensor, ""]) -> None:
         """Adds the (scaled) gradients of `loss`."""
