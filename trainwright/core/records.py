@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, TypeVar
 
+from trainwright.core.facts import Facts
 from trainwright.core.task import Task
 
 Role = Literal[
@@ -191,6 +192,9 @@ class RunRecord:
     weights_sha256: str = ""
     notices: tuple[Notice, ...] = ()
     stopped: Notice | None = None  # why a run ended before its budget
+    facts: Facts | None = None  # what `check` measured, for the rules
+    layers: tuple[str, ...] = ()  # the layer axis of readings of kind "watch"
+    overhead: float | None = None  # share of the training time that watching took
 
 
 @cache

@@ -1,0 +1,127 @@
+"""How do our codes read in the vocabulary of the faulty programs? An adapter for the scorer of the
+development split, by the public API alone: watch, diagnose.
+
+python /work/shared/faults/score.py --adapter benchmarks.faults_adapter
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import trainwright as tw
+from trainwright.core.diagnosis import Finding
+
+# code, or code.kind -> words of vocabulary.json, the likeliest first
+WORDS: dict[str, tuple[str, ...]] = {
+    "D101": ("missing_input_norm",),
+    "D102": ("wrong_input_norm",),
+    "D103": ("target_not_scaled",),
+    "D104": ("label_misaligned",),
+    "D105": ("label_misaligned", "degenerate_labels"),
+    "D106": ("degenerate_labels", "label_encoding"),
+    "D106.outside_range": ("label_encoding",),
+    "D107": ("class_imbalance",),
+    "D108": ("data_leakage",),
+    "D109": ("no_shuffle_or_bad_split",),
+    "D110": ("too_little_data",),
+    "D111": ("missing_input_norm",),
+    "M201": ("missing_activation",),
+    "M202": ("dying_relu",),
+    "M203": ("saturating_activation",),
+    "M204": ("vanishing_gradient",),
+    "M205": ("exploding_gradient",),
+    "M205.activation": ("exploding_activation", "exploding_gradient"),
+    "M206": ("init_scale",),
+    "M206.constant": ("init_constant",),
+    "M206.bias": ("bias_init",),
+    "M207": ("capacity_too_small",),
+    "M208": ("overfitting",),
+    "M209": ("over_regularised",),
+    "M210": ("bn_dropout_mode",),
+    "M211": ("frozen_params",),
+    "M212": ("batch_dim_softmax",),
+    "M214": ("too_deep_or_wide",),
+    "M216.softmax": ("wrong_hidden_activation",),
+    "M216.exponential": ("exploding_activation",),
+    "M216.repeated": ("redundant_activation",),
+    "L301": ("loss_head_mismatch", "output_activation"),
+    "L301.double_softmax": ("double_softmax",),
+    "L301.squashed_logits": ("output_activation",),
+    "L301.logits_as_probabilities": ("output_activation", "loss_head_mismatch"),
+    "L301.softmax_over_one": ("output_activation",),
+    "L301.sigmoid_for_exclusive": ("loss_head_mismatch", "output_activation"),
+    "L302": ("output_activation",),
+    "L303": ("wrong_loss", "loss_head_mismatch"),
+    "L304": ("loss_reduction_or_axis",),
+    "L304.sign": ("gradient_sign", "loss_reduction_or_axis"),
+    "L305": ("log_zero",),
+    "L306": ("loss_reduction_or_axis",),
+    "L307": ("over_regularised",),
+    "A401": ("lr_too_high",),
+    "A402": ("lr_too_low",),
+    "A403": ("too_few_epochs",),
+    "A404": ("batch_size_bad",),
+    "A405": ("batch_size_bad",),
+    "A406": ("missing_zero_grad",),
+    "A407": ("gradient_sign",),
+    "A408": ("wrong_optimizer",),
+    "A408.eps": ("adam_eps_or_precision",),
+    "A408.plain_sgd": ("wrong_optimizer",),
+    "A409": ("lr_too_low",),
+    "A410": ("lr_too_low",),
+    "A411": ("loop_missing",),
+    "A414": ("loop_missing",),
+}
+
+
+class Looker:
+    """An observer of the corpus's loop that hands everything to a watch."""
+
+    watch: Any
+
+    def start(self, program: Any) -> None:
+        """The loop begins."""
+        apart = program.valid_x is not program.train_x
+        self.watch = tw.watch(
+            program.model, program.optimizer, loss=program.loss_fn,
+            data=(program.train_x, program.train_y),
+            valid=(program.valid_x, program.valid_y) if apart else None,
+            batch_size=program.batch_size,
+        )  # fmt: skip
+        self.watch.attach()
+
+    def step(self, loss: Any, inputs: Any, outputs: Any, targets: Any) -> None:
+        """One step was taken; the watch sees it by itself, but for the loss of a bare function."""
+
+    def epoch(self, train_loss: float, valid_loss: float, valid_score: float) -> None:
+        """An epoch ended."""
+        self.watch.train(loss=train_loss)
+        self.watch.valid(loss=valid_loss, score=valid_score)
+
+
+def diagnosis(program: Any) -> Any:
+    """Our own answer."""
+    looker = Looker()
+    try:
+        program.train(looker)
+    finally:
+        looker.watch.detach()
+    return looker.watch.diagnose()
+
+
+def diagnose(program: Any) -> list[tuple[str, float]]:
+    """Codes of the vocabulary with confidences: causes first, then what they explain."""
+    found = diagnosis(program)
+    answers: dict[str, float] = {}
+    for finding in _in_order(found):
+        words = WORDS.get(f"{finding.code}.{finding.kind}") or WORDS.get(finding.code) or ()
+        for word in words:
+            answers[word] = max(answers.get(word, 0.0), finding.confidence)
+    return list(answers.items())
+
+
+def _in_order(found: Any) -> Iterator[Finding]:
+    for finding in found.findings:
+        yield finding
+    for finding in found.findings:
+        yield from finding.consequences
+    yield from found.possible

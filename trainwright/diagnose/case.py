@@ -1,0 +1,246 @@
+"""What do rules look at? The facts and readings of one training program, and the few quantities
+that many rules share: how much is lost, where the loss came from and goes to."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from trainwright.core.facts import Facts, LayerFacts
+from trainwright.core.history import Curve, History
+
+OPENING_STEPS = 20  # causes are seen here, before consequences blur them [assumed]
+LEVEL_POINTS = 25  # of the loss curve, whose median is a level of it [assumed]
+SOLVED = 0.98  # accuracy, or R2, at which nothing is left to gain [assumed]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CannotTell:
+    """A rule lacks this reading or fact."""
+
+    missing: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One training program as it was seen, before the first step or after any number of them."""
+
+    facts: Facts
+    history: History
+
+    # --- how good is it -------------------------------------------------------------------------
+
+    @cached_property
+    def achieved(self) -> float | None:
+        """The trained model's score on held-out examples, else on those it learned from."""
+        score = self.facts.score
+        if score is None:
+            return None
+        return score.train if score.valid is None else score.valid
+
+    @cached_property
+    def possible(self) -> float | None:
+        """The score that can be had. Where quick learners could not be tried, a training split that
+        does not contradict itself can be learned by heart."""
+        score, targets = self.facts.score, self.facts.targets
+        if score is None:
+            return None
+        if score.reference is not None:
+            return max(score.reference, score.constant)
+        if score.valid is None and targets is not None and targets.conflicting_share == 0:
+            return 1.0
+        return None
+
+    @cached_property
+    def lost(self) -> float | None:
+        """Share of what can be had above the best constant answer and was not reached, 0..1.
+
+        None when it is not known, or when there is next to nothing to be had.
+        """
+        achieved, possible, score = self.achieved, self.possible, self.facts.score
+        if achieved is None or possible is None or score is None:
+            return self._lost_by_loss
+        room = possible - score.constant
+        if room < max(0.02, 2 * (score.reference_sd or 0.0)):
+            return None if achieved < possible - 0.05 else 0.0
+        slack = min(score.reference_sd or 0.0, 0.3 * room)  # the reference is itself a measurement
+        return float(np.clip((possible - slack - achieved) / room, 0.0, 1.0))
+
+    @cached_property
+    def _lost_by_loss(self) -> float | None:
+        """The same from the loss: 1 where it is no better than that of constant outputs."""
+        loss = self.facts.loss
+        if self.last_loss is None or loss is None or loss.prior is None or loss.perfect is None:
+            return None
+        room = loss.prior - loss.perfect
+        if not np.isfinite(room) or room <= 0:
+            return None
+        share = (self.last_loss - loss.perfect) / room
+        return float(np.clip((share - 0.5) / 0.5, 0.0, 1.0)) if np.isfinite(share) else 1.0
+
+    @cached_property
+    def solved(self) -> bool:
+        """Nothing worth gaining is left."""
+        return self.lost is not None and self.lost < 0.03
+
+    @cached_property
+    def trained(self) -> bool:
+        """At least one step was taken."""
+        return self.history.num_steps > 0
+
+    # --- the loss -------------------------------------------------------------------------------
+
+    @cached_property
+    def curve(self) -> Curve:
+        """Finite losses over steps."""
+        curve = self.history.loss
+        good = np.isfinite(curve.values)
+        return Curve(steps=curve.steps[good], values=curve.values[good])
+
+    @cached_property
+    def first_loss(self) -> float | None:
+        """The level at the start: before the first step where it was probed."""
+        probed = self.facts.loss.initial if self.facts.loss is not None else None
+        if probed is not None and np.isfinite(probed):
+            return probed
+        return float(self.curve.values[0]) if len(self.curve.values) else None
+
+    @cached_property
+    def last_loss(self) -> float | None:
+        """The level at the end: infinite when the run ended in numbers that are none."""
+        if self.history.first_nonfinite is not None:
+            return float("inf")
+        return self.level(len(self.curve.values))
+
+    @cached_property
+    def lowest_loss(self) -> float | None:
+        """The lowest level on the way."""
+        ends = range(min(len(self.curve.values), LEVEL_POINTS), len(self.curve.values) + 1)
+        stride = max(1, len(ends) // 200)
+        levels = [self.level(end) for end in ends[::stride]]
+        return min((v for v in levels if v is not None), default=None)
+
+    def level(self, end: int) -> float | None:
+        """Median loss of the points before number `end`."""
+        values = self.curve.values[:end]
+        if not len(values):
+            return None
+        return float(np.median(values[-max(1, min(LEVEL_POINTS, len(values) // 4)) :]))
+
+    @cached_property
+    def room(self) -> float | None:
+        """Loss between the best constant outputs and perfect ones; the unit of all progress."""
+        loss = self.facts.loss
+        if loss is not None and loss.prior is not None and loss.perfect is not None:
+            room = loss.prior - loss.perfect
+            return room if np.isfinite(room) and room > 0 else None
+        return None
+
+    @cached_property
+    def progress(self) -> float | None:
+        """Share of the way from the start to perfect that the loss has come; negative: it rose."""
+        first, last, loss = self.first_loss, self.last_loss, self.facts.loss
+        if first is None or last is None:
+            return None
+        perfect = loss.perfect if loss is not None and loss.perfect is not None else 0.0
+        way = first - perfect
+        return float((first - last) / way) if way > 1e-12 and np.isfinite(last) else None
+
+    @cached_property
+    def at_prior(self) -> bool | None:
+        """The loss ends where constant outputs would be."""
+        loss = self.facts.loss
+        if self.room is None or loss is None or self.last_loss is None:
+            return None
+        assert loss.prior is not None
+        return abs(self.last_loss - loss.prior) < 0.03 * self.room
+
+    @cached_property
+    def diverged(self) -> bool:
+        """The loss left the numbers, or ended far above where it began."""
+        if self.history.first_nonfinite is not None:
+            return True
+        first, last = self.first_loss, self.last_loss
+        if first is None or last is None:
+            return False
+        unit = self.room if self.room is not None else abs(first)
+        return last > first + 2 * max(unit, abs(first) * 0.5)
+
+    @cached_property
+    def slope(self) -> tuple[float, float] | None:
+        """How the loss changes over the last third of the run: the change, as a share of what is
+        left above perfect (negative: it falls), and its standard error in the same unit."""
+        values = self.curve.values
+        tail = values[-max(len(values) // 3, min(len(values), 6)) :]
+        if len(tail) < 6:
+            return None
+        loss = self.facts.loss
+        floor = loss.perfect if loss is not None and loss.perfect is not None else 0.0
+        left = float(np.median(tail)) - floor
+        if not np.isfinite(left) or left <= 1e-12:
+            return None
+        blocks = [float(np.mean(b)) for b in np.array_split(tail, min(10, len(tail)))]
+        x = np.linspace(-0.5, 0.5, len(blocks))
+        change = float(np.sum(x * blocks) / np.sum(x * x))
+        rest = np.asarray(blocks) - np.mean(blocks) - change * x
+        error = float(np.sqrt(np.sum(rest**2) / max(1, len(blocks) - 2) / np.sum(x * x)))
+        return change / left, error / left
+
+    @cached_property
+    def improving(self) -> bool | None:
+        """The loss is still falling at the end, beyond noise and worth waiting for."""
+        if self.slope is None:
+            return None
+        change, error = self.slope
+        return change < -0.02 and change < -3 * error
+
+    # --- layers ---------------------------------------------------------------------------------
+
+    def layer_facts(self, name: str) -> LayerFacts | None:
+        """The facts of the layer of this name."""
+        model = self.facts.model
+        layers = model.layers if model is not None else ()
+        return next((layer for layer in layers if layer.name == name), None)
+
+    @cached_property
+    def hidden(self) -> tuple[LayerFacts, ...]:
+        """Layers that hold weights, without the last."""
+        model = self.facts.model
+        weights = [x for x in model.layers if x.kind != "norm"] if model is not None else []
+        return tuple(weights[:-1])
+
+    @cached_property
+    def update_ratio(self) -> np.ndarray | None:
+        """[T, L] of update norm over weight norm; NaN for a layer that starts at zero."""
+        update, weight = self.history.layer("update_norm"), self.history.layer("weight_norm")
+        if update is None or weight is None:
+            return None
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(weight > 1e-8, update / weight, np.nan)
+
+    @cached_property
+    def opening(self) -> np.ndarray:
+        """Which of the sampled steps belong to the opening."""
+        return self.history.steps <= OPENING_STEPS
+
+    def last_of(self, name: str) -> np.ndarray | None:
+        """[L], the newest value of a layer reading that is a number; NaN where there is none."""
+        values = self.history.layer(name)
+        if values is None or not len(values):
+            return None
+        return newest(values)
+
+
+def newest(values: np.ndarray) -> np.ndarray:
+    """[L], from [T, L]: the last value of each column that is not NaN."""
+    found = np.full(values.shape[1], np.nan)
+    for row in values:
+        found = np.where(np.isnan(row), found, row)
+    return found
+
+
+def first_step_above(history: History, values: np.ndarray, threshold: float) -> int | None:
+    """The first sampled step at which a [T] or [T, L] reading is above the threshold."""
+    above = np.nan_to_num(values, nan=-np.inf) > threshold
+    hits = np.flatnonzero(above if above.ndim == 1 else above.any(axis=1))
+    return int(history.steps[hits[0]]) if len(hits) else None

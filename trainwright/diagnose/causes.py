@@ -1,0 +1,111 @@
+"""Which finding is the cause, and which ones does it explain? Known consequences fold under what
+came first; at most three causes are named."""
+
+from dataclasses import replace
+
+from trainwright.core.diagnosis import NAMED, Finding
+from trainwright.diagnose.algorithm import unusual_rate
+from trainwright.diagnose.case import Case
+
+NUM_CAUSES = 3  # a list of ten is no diagnosis
+
+_INSIDE = frozenset({"M202", "M203", "M204", "M205", "M214"})  # what signals do in the layers
+_SLOW = frozenset({"A402", "A403", "A405", "A408", "M207"})  # it did not get there
+_WILD = frozenset({"A401", "A404", "A410", "D111", "L305"})  # it did not stay there
+
+# cause -> what it is known to bring about. Source: symptoms catalogue, docstrings of the rules.
+CONSEQUENCES: dict[str, frozenset[str]] = {
+    "D101": _INSIDE | _SLOW | _WILD | {"D103"},
+    "D102": _INSIDE | _SLOW,
+    "D103": _INSIDE | _SLOW | _WILD,
+    "D104": frozenset({"M208", "M207", "A403", "D110"}),
+    "D105": _INSIDE | _SLOW | {"M208", "D110", "D107", "M209", "A404"},
+    "D106": _INSIDE | _SLOW | _WILD | {"L303", "L301", "L302", "D105"},
+    "D107": frozenset({"A403", "M207"}),
+    "D109": frozenset({"A403", "A404", "M207", "D107"}),
+    "D111": frozenset({"M202", "M205", "L305"}),
+    "M201": frozenset({"M207", "A403", "A408", "A402"}),
+    "M202": frozenset({"A402", "A403", "M207", "A408", "M204", "L302"}),
+    "M203": frozenset({"M204", "A402", "A403", "A408", "M207"}),
+    "M204": frozenset({"A402", "A403", "A408", "M207", "A405", "M202", "A404"}),
+    "M205": frozenset({"M202", "M203", "A401", "A404", "D111", "L305", "A410"}),
+    "M206": _INSIDE | _SLOW | _WILD,
+    "M209": frozenset({"A402", "A403", "M207", "L307", "M202", "M204", "A408"}),
+    "M210": frozenset({"A403", "A404", "M208"}),
+    "M211": _SLOW | {"A414", "M204"},
+    "M212": _SLOW | {"D105", "M202", "M204"},
+    "M213": frozenset({"D108"}),
+    "M216": _INSIDE | _SLOW | {"A401", "L305"},
+    "L301": _INSIDE | _SLOW | {"L303", "A404", "D107", "L302"},
+    "L302": _INSIDE | _SLOW | _WILD | {"D103", "M201"},
+    "L303": _INSIDE | _SLOW | {"D107"},
+    "L304": _INSIDE | _SLOW | _WILD | {"A407"},
+    "L305": frozenset({"M205", "A401"}),
+    "L306": _SLOW | {"M211", "A411", "A414", "M204"},
+    "L307": frozenset({"A402", "A403", "M207", "M209"}),
+    "A401": frozenset({"M202", "M203", "M204", "M205", "A404", "A410", "D111", "D107", "A403",
+                       "M207", "L305", "A408", "M214", "L307", "M209"}),
+    "A402": frozenset({"A403", "A405", "M207", "A408", "M214"}),
+    "A403": frozenset({"M207"}),
+    "A404": frozenset({"A403"}),
+    "A406": _INSIDE | _WILD | {"A403", "M208"},
+    "A407": _INSIDE | _WILD | {"A411", "L304"},
+    "A408": frozenset({"A402", "A403", "M202"}),
+    "A409": frozenset({"A402", "A403", "A408", "M207"}),
+    "A410": frozenset({"A402", "A403", "A408", "M207"}),
+    "A411": _SLOW | {"M211", "A414", "A409"},
+    "A414": _SLOW | {"M211", "A409", "M204"},
+}  # fmt: skip
+
+# Certain before the first step: they come before what only looks likely, at equal confidence.
+_STATIC = frozenset({"L301", "L302", "L303", "L304", "L306", "M201", "M206", "M211", "M212",
+                     "M213", "M216", "D105", "D106", "D111"})  # fmt: skip
+
+
+def causes(findings: list[Finding], case: Case) -> tuple[list[Finding], list[Finding]]:
+    """(at most three causes, each with its consequences; what is only possible)."""
+    named = sorted((f for f in findings if f.confidence >= NAMED), key=_rank, reverse=True)
+    possible = [f for f in findings if f.confidence < NAMED]
+    roots: list[Finding] = []
+    folded: dict[str, list[Finding]] = {}
+    for finding in named:
+        cause = next((root for root in _strongest(named) if _explains(root, finding, case)), None)
+        if cause is None:
+            roots.append(finding)
+        else:
+            folded.setdefault(cause.code, []).append(finding)
+    roots = roots or named[:1]  # a circle of explanations: the surest stands
+    top = {id(root): root for root in roots[:NUM_CAUSES]}
+    answer = [replace(root, consequences=tuple(_all_under(root.code, folded, {root.code})))
+              for root in top.values()]  # fmt: skip
+    return answer, [*possible, *roots[NUM_CAUSES:]]
+
+
+def _all_under(code: str, folded: dict[str, list[Finding]], seen: set[str]) -> list[Finding]:
+    """What a cause explains, and what that explains in turn, once each."""
+    found: list[Finding] = []
+    for finding in folded.get(code, ()):
+        if finding.code not in seen:
+            seen.add(finding.code)
+            found += [finding, *_all_under(finding.code, folded, seen)]
+    return found
+
+
+def _rank(finding: Finding) -> float:
+    bonus = 0.06 if finding.code in _STATIC else 0.0
+    early = 0.02 if not finding.since_step else 0.0
+    return finding.confidence + bonus + early
+
+
+def _strongest(named: list[Finding]) -> list[Finding]:
+    return sorted(named, key=_rank, reverse=True)
+
+
+def _explains(cause: Finding, effect: Finding, case: Case) -> bool:
+    if cause.code == effect.code or effect.code not in CONSEQUENCES.get(cause.code, ()):
+        return False
+    if cause.code in CONSEQUENCES.get(effect.code, ()) and _rank(cause) <= _rank(effect):
+        return False  # each could explain the other: the surer one does
+    if effect.code == "A401" and (unusual_rate(case) or 0.0) > 1.0:
+        return False  # a rate that is rare anywhere stands for itself
+    return (cause.since_step or 0) <= (effect.since_step or 0) or not effect.since_step

@@ -1,0 +1,342 @@
+"""What is wrong with the data? Mostly facts, seen before the first step; what a finding is worth is
+then decided by what the trained model lost."""
+
+import numpy as np
+
+from trainwright.core.diagnosis import Finding
+from trainwright.core.facts import InputFacts
+from trainwright.diagnose.case import CannotTell, Case
+from trainwright.diagnose.found import by_harm, found, seen
+
+LARGE_INPUT = 10.0  # root mean square of inputs; standardised ones have 1 [assumed]
+SMALL_INPUT = 0.02  # scaled by 255 twice gives 0.002 [assumed]
+SPREAD = 1e3  # largest over smallest sd of features: condition number 1e6 [paper: LeCun 1998, 4.3]
+LARGE_TARGET = 10.0  # sd or |mean| of a regression target [assumed]
+SHIFT = 1.0  # train and validation means apart by one sd of the feature [assumed]
+SCALE = 3.0  # validation sd over train sd [assumed]
+WRONG_AMONG_SURE = 0.2  # out-of-fold errors in the surest half: noise that is everywhere [assumed]
+IMBALANCE = 5.0  # commonest class over rarest [assumed]
+MISSED = 0.3  # recall of a class that was not learned [assumed]
+OVERLAP = 0.2  # share of validation examples that are training examples [assumed]
+ALONE = 0.985  # score of one feature alone that gives the answer away [assumed]
+PER_CLASS = 20  # examples a class below which more data is the first thing to ask for [assumed]
+
+
+def inputs_not_scaled(case: Case) -> Finding | CannotTell | None:
+    """D101: inputs far from zero mean and unit variance.
+
+    Looks like: features that span decades, or values in the hundreds; the first layer's gradient
+        is that of a few columns; the loss jumps, or units die in the first steps.
+    Why it harms: the loss is a narrow valley along the large features; any rate is too high for
+        them and too low for the others.
+    Look-alikes: codes of categories, pixels 0-255 into a norm layer.
+    Exams: standardised_copy.
+    Remedies: standardise_inputs, add_norm.
+    Source: LeCun et al. 1998, "Efficient BackProp", section 4.3.
+    """
+    inputs, model = case.facts.inputs, case.facts.model
+    if inputs is None:
+        return CannotTell(missing="inputs")
+    if inputs.kind == "tokens" or (model is not None and model.input_norm):
+        return None
+    size = float(np.hypot(inputs.mean, inputs.sd))
+    spread = _spread(inputs)
+    evidence = []
+    if size > LARGE_INPUT:
+        evidence.append(seen("inputs.size", size, LARGE_INPUT, "[assumed]"))
+    if spread is not None and spread > SPREAD:
+        evidence.append(seen("inputs.spread", spread, SPREAD, "[paper: LeCun 1998, 4.3]"))
+    if not evidence:
+        return None
+    extreme = size > 10 * LARGE_INPUT
+    return found("D101", by_harm(case, sure=0.95 if extreme else 0.85, unknown=0.7), *evidence,
+                 remedies=["standardise_inputs", "add_norm"], size=size,
+                 low=inputs.low, high=inputs.high)  # fmt: skip
+
+
+def _spread(inputs: InputFacts) -> float | None:
+    low, high = inputs.feature_sd_low, inputs.feature_sd_high
+    return high / low if low and high and low > 0 else None
+
+
+def inputs_scaled_wrongly(case: Case) -> Finding | CannotTell | None:
+    """D102: inputs scaled twice, or training and validation by different numbers.
+
+    Looks like: all values below 0.02; validation statistics unlike those of training.
+    Why it harms: a signal that small hardly moves the first layer; a model sees at validation what
+        it never saw.
+    Look-alikes: a true shift between the splits (other time, other site).
+    Exams: refit_scaler.
+    Remedies: fix_transform.
+    Source: [assumed] thresholds, see the file.
+    """
+    inputs = case.facts.inputs
+    if inputs is None:
+        return CannotTell(missing="inputs")
+    size = max(abs(inputs.low), abs(inputs.high))
+    guarded = case.facts.model is not None and case.facts.model.input_norm
+    if 0 < size < SMALL_INPUT and inputs.kind != "tokens" and not guarded:
+        return found("D102", by_harm(case, sure=0.85, unknown=0.7),
+                     seen("inputs.high", size, SMALL_INPUT, "[assumed]"),
+                     kind="twice", remedies=["fix_transform", "standardise_inputs"])  # fmt: skip
+    shift, scale = inputs.shift_sd, inputs.shift_scale
+    apart = [
+        seen(name, value, limit, "[assumed]")
+        for name, value, limit in (("inputs.shift", shift, SHIFT), ("inputs.scale", scale, SCALE))
+        if value is not None and value > limit
+    ]
+    if not apart or (case.facts.score is not None and case.facts.score.num_valid < 30):
+        return None
+    return found("D102", by_harm(case, sure=0.85, unknown=0.6, spared=0.2), *apart,
+                 kind="statistics_differ", remedies=["fix_transform"])  # fmt: skip
+
+
+def target_not_scaled(case: Case) -> Finding | CannotTell | None:
+    """D103: a regression target far from zero mean and unit variance.
+
+    Looks like: a loss in the thousands, gradients to match, tiny progress in relation to it.
+    Why it harms: the last layer has to grow to the target's size first; at a usual rate the first
+        steps throw the weights far off.
+    Look-alikes: outliers (D111), heavy tails.
+    Exams: standardised_target.
+    Remedies: standardise_target.
+    Source: LeCun et al. 1998, "Efficient BackProp", section 4.5.
+    """
+    targets = case.facts.targets
+    if targets is None:
+        return CannotTell(missing="targets")
+    if targets.task != "regression":
+        return None
+    size = max(targets.sd, abs(targets.mean))
+    if size <= LARGE_TARGET:
+        return None
+    sure = 0.9 if size > 10 * LARGE_TARGET else 0.75
+    return found("D103", by_harm(case, sure=sure, unknown=0.65),
+                 seen("targets.size", size, LARGE_TARGET, "[assumed]"),
+                 remedies=["standardise_target"], sd=targets.sd, mean=targets.mean)  # fmt: skip
+
+
+def labels_wrong(case: Case) -> Finding | CannotTell | None:
+    """D104: a share of the labels is wrong.
+
+    Looks like: learners that did not see an example contradict its label although they are sure,
+        and that all over the data, not at the borders between classes.
+    Why it harms: the network first learns the rule, then the errors by heart (memorisation).
+    Look-alikes: classes that overlap (errors are where learners are unsure), a rare class.
+    Exams: cross_validated_label_noise.
+    Remedies: clean_labels, robust_loss.
+    Source: Northcutt et al. 2021, confident learning; [assumed] threshold.
+    """
+    score, targets = case.facts.score, case.facts.targets
+    if targets is not None and targets.task == "regression":
+        return None
+    if score is None or score.confident_error is None or score.reference is None:
+        return CannotTell(missing="score.confident_error")
+    learnable = score.reference > score.constant + max(0.05, 3 * (score.reference_sd or 0.0))
+    if not learnable or score.confident_error < WRONG_AMONG_SURE:
+        return None
+    return found("D104", 0.6 + 0.3 * min(1.0, score.confident_error / 0.4),
+                 seen("score.confident_error", score.confident_error, WRONG_AMONG_SURE,
+                      "[assumed]"),
+                 remedies=["clean_labels"], share=score.confident_error)  # fmt: skip
+
+
+def labels_unrelated(case: Case) -> Finding | CannotTell | None:
+    """D105: the labels have nothing to do with the inputs, or belong to other rows.
+
+    Looks like: near neighbours agree no more often than by chance, no learner beats a constant;
+        the network stays at the prior on validation while it slowly memorises.
+    Why it harms: there is nothing to learn.
+    Look-alikes: a rule that only a network can find (parity); unscaled inputs.
+    Exams: shuffled_labels.
+    Remedies: realign_labels.
+    Source: permutation test over 5 nearest neighbours, 99 % point.
+    """
+    targets, score = case.facts.targets, case.facts.score
+    if targets is None or targets.neighbour_agreement is None:
+        return CannotTell(missing="targets.neighbour_agreement")
+    chance = targets.neighbour_chance_high
+    inputs = case.facts.inputs
+    if chance is None or targets.neighbour_agreement > chance:
+        return None
+    if inputs is None or inputs.num_examples < 100 or score is None or score.reference is None:
+        return None
+    no_learner = score.reference <= score.constant + max(0.03, 2 * (score.reference_sd or 0.0))
+    learned = score.valid is not None and score.valid > score.constant + 0.05
+    if not no_learner or learned:
+        return None
+    agreement = seen("targets.neighbour_agreement", targets.neighbour_agreement, chance,
+                     "[measured: 99 % of shuffles]")  # fmt: skip
+    best = seen("score.reference", score.reference, score.constant, "best constant answer")
+    sure = 0.85 if score.valid is not None or not case.trained else 0.6
+    return found("D105", sure, agreement, best, remedies=["realign_labels"])
+
+
+def labels_degenerate(case: Case) -> Finding | CannotTell | None:
+    """D106: one class only, a constant target, or values that the loss does not take.
+
+    Looks like: the loss goes to zero or to nonsense at once.
+    Why it harms: nothing can be learned from a constant; a wrong code is a wrong answer.
+    Look-alikes: none.
+    Exams: none, it is certain.
+    Remedies: encode_labels.
+    Source: counted.
+    """
+    targets = case.facts.targets
+    if targets is None:
+        return CannotTell(missing="targets")
+    if targets.bad_values:
+        return found("D106", 0.97, seen("targets.bad_values", targets.bad_values, 0, "counted"),
+                     kind="outside_range", remedies=["encode_labels"],
+                     count=targets.bad_values)  # fmt: skip
+    present = sum(1 for count in targets.counts if count)
+    if targets.counts and present == 1:
+        return found("D106", 0.97, seen("targets.classes", present, 2, "counted"),
+                     kind="one_class", remedies=["encode_labels"])  # fmt: skip
+    if targets.task == "regression" and targets.sd <= 1e-9 * max(1.0, abs(targets.mean)):
+        return found("D106", 0.97, seen("targets.sd", targets.sd, "> 0", "counted"),
+                     kind="constant", remedies=["encode_labels"])  # fmt: skip
+    return None
+
+
+def class_imbalance(case: Case) -> Finding | CannotTell | None:
+    """D107: classes so unequal that the rare ones were not learned.
+
+    Looks like: accuracy near the share of the commonest class, recall of a rare one near zero.
+    Why it harms: answering the commonest class is a valley that a mean loss likes.
+    Look-alikes: a rare class that nobody can tell apart.
+    Exams: logit_adjustment.
+    Remedies: weigh_classes.
+    Source: [assumed] thresholds; Buda et al. 2018.
+    """
+    targets, score = case.facts.targets, case.facts.score
+    if targets is None:
+        return CannotTell(missing="targets")
+    counts = [count for count in targets.counts if count]
+    if targets.task not in ("multiclass", "binary") or len(counts) < 2:
+        return None
+    ratio = max(counts) / min(counts)
+    if ratio < IMBALANCE:
+        return None
+    unequal = seen("targets.imbalance", ratio, IMBALANCE, "[assumed]")
+    if not case.trained:
+        return found("D107", 0.35, unequal, remedies=["weigh_classes"], ratio=ratio)
+    if score is None or not score.recalls:
+        return CannotTell(missing="score.recalls")
+    recalls = np.asarray(score.recalls, float)
+    common = int(np.argmax(targets.counts)) if len(recalls) == len(targets.counts) else 0
+    missed = np.nan_to_num(recalls, nan=1.0) < MISSED
+    if not missed.any() or recalls[common] < 0.5:
+        return None
+    worst = seen("score.recall", float(np.nanmin(recalls)), MISSED, "[assumed]")
+    return found("D107", 0.9, unequal, worst, remedies=["weigh_classes"], ratio=ratio)
+
+
+def leakage(case: Case) -> Finding | CannotTell | None:
+    """D108: the answer is in the question, or validation examples were learned from.
+
+    Looks like: validation too good too early; one feature suffices; the same rows in both splits.
+    Why it harms: the score is not what the model will have in use.
+    Look-alikes: an easy task; few distinct inputs (then everything repeats).
+    Exams: drop_suspect_feature.
+    Remedies: fix_split.
+    Source: Kaufman et al. 2012; [assumed] thresholds.
+    """
+    inputs, targets = case.facts.inputs, case.facts.targets
+    if inputs is None or targets is None:
+        return CannotTell(missing="inputs")
+    overlap = inputs.overlap_share
+    if overlap is not None and overlap > OVERLAP and inputs.duplicate_share < overlap / 2:
+        return found("D108", 0.9, seen("inputs.overlap", overlap, OVERLAP, "[assumed]"),
+                     kind="overlap", remedies=["fix_split"], share=overlap)  # fmt: skip
+    single = targets.single_feature
+    if single is not None and single[1] >= ALONE and inputs.num_features >= 5:
+        return found("D108", 0.75, seen("targets.single_feature", single[1], ALONE, "[assumed]"),
+                     kind="single_feature", remedies=["fix_split"],
+                     feature=single[0], score=single[1])  # fmt: skip
+    return None
+
+
+def not_shuffled(case: Case) -> Finding | CannotTell | None:
+    """D109: batches that hold one kind of example, or splits that lack a class.
+
+    Looks like: the loss is periodic with the epoch, each batch of one class; a class is missing in
+        training or validation.
+    Why it harms: each step forgets what the one before has taught; what is never seen is never
+        known.
+    Look-alikes: a schedule with the epoch's period; very small batches.
+    Exams: shuffled_epoch.
+    Remedies: shuffle, stratify.
+    Source: Bengio 2012, "Practical recommendations", section 3.1.2; [assumed] threshold.
+    """
+    targets = case.facts.targets
+    if targets is None:
+        return CannotTell(missing="targets")
+    counts, held_out = targets.counts, targets.valid_counts
+    if counts and held_out and len(counts) == len(held_out):
+        absent = [
+            i for i, (a, b) in enumerate(zip(counts, held_out, strict=True)) if b > 2 and not a
+        ]
+        if absent:
+            lacks = seen("targets.missing_class", absent[0], "in both", "counted")
+            return found("D109", 0.95, lacks, kind="class_missing", remedies=["stratify"],
+                         classes=absent)  # fmt: skip
+    mixture = case.history.step("batch_mixture")
+    known = mixture[~np.isnan(mixture)] if mixture is not None else np.zeros(0)
+    batch = case.facts.batch_size or 0
+    if len(known) >= 5 and batch >= 8 and float(np.median(known)) < 0.5:
+        return found("D109", by_harm(case, sure=0.93, unknown=0.85, spared=0.6),
+                     seen("batch_mixture", float(np.median(known)), 0.5, "[assumed]"),
+                     kind="ordered", since=1, remedies=["shuffle"])  # fmt: skip
+    return None
+
+
+def too_little_data(case: Case) -> Finding | CannotTell | None:
+    """D110: the training split is learned by heart, and nobody does better on new examples.
+
+    Looks like: training score at its end, validation far below; simple learners on the same rows
+        are no better.
+    Why it harms: what is not in the data cannot be learned from it.
+    Look-alikes: a model too large (then simpler learners do better), wrong labels.
+    Exams: learning_curve.
+    Remedies: add_data, shrink, add_dropout.
+    Source: [assumed] thresholds; learning curves, Viering and Loog 2022.
+    """
+    score, targets = case.facts.score, case.facts.targets
+    if score is None or score.train is None or score.valid is None or targets is None:
+        return CannotTell(missing="score.valid") if case.trained else None
+    classes = max(1, targets.num_classes)
+    few = score.num_train < PER_CLASS * classes
+    gap = score.train - score.valid
+    if not few or score.train < 0.95 or gap < 0.08 or score.num_valid < 20:
+        return None
+    return found("D110", 0.6 + 0.3 * min(1.0, gap / 0.3),
+                 seen("score.gap", gap, 0.08, "[assumed]"),
+                 seen("score.num_train", score.num_train, PER_CLASS * classes, "[assumed]"),
+                 remedies=["add_data", "shrink", "add_dropout"], count=score.num_train)  # fmt: skip
+
+
+def bad_rows(case: Case) -> Finding | CannotTell | None:
+    """D111: examples with NaN, infinities or values far outside all others.
+
+    Looks like: the loss spikes or leaves the numbers whenever certain rows are in the batch.
+    Why it harms: one NaN in one gradient makes every weight NaN.
+    Look-alikes: a rate too high (spikes at any batch).
+    Exams: replay.
+    Remedies: drop_rows, clip_gradient_norm.
+    Source: counted; outliers beyond 20 robust sd [assumed].
+    """
+    inputs = case.facts.inputs
+    if inputs is None:
+        return CannotTell(missing="inputs")
+    if inputs.nonfinite_rows:
+        bad = seen("inputs.nonfinite_rows", inputs.nonfinite_rows, 0, "counted")
+        return found("D111", 0.97, bad, kind="nonfinite", remedies=["drop_rows"],
+                     count=inputs.nonfinite_rows)  # fmt: skip
+    few = 0 < len(inputs.outlier_rows) <= max(3, 0.02 * inputs.num_examples)
+    if not few or inputs.kind != "table":
+        return None
+    return found("D111", by_harm(case, sure=0.8, unknown=0.45, spared=0.2),
+                 seen("inputs.outlier_rows", len(inputs.outlier_rows), 0, "[assumed] 20 robust sd"),
+                 kind="outlier", remedies=["drop_rows", "clip_gradient_norm"],
+                 count=len(inputs.outlier_rows))  # fmt: skip

@@ -1,0 +1,184 @@
+"""How is anybody's loop watched and judged? A watcher on the model and its optimiser, facts measured
+beside it, and rules over both."""
+
+import copy
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from trainwright.check.gather import final_score, gather
+from trainwright.core.diagnosis import Diagnosis
+from trainwright.core.facts import Facts
+from trainwright.core.history import History
+from trainwright.core.records import RunRecord
+from trainwright.diagnose.judge import judge
+from trainwright.store.contract import Reading, Store
+from trainwright.watch.watcher import Watcher
+
+KEPT_START_BYTES = 256 * 2**20  # weights at the start are kept for `check` up to this size
+
+
+class Watch:
+    """A loop under observation: `with tw.watch(model, optimizer, loss=criterion) as w: ...`.
+
+    Nothing has to be called inside the loop. Where the loss is a bare function, `w.loss(value)`
+    tells it each step; `w.valid(loss=..., accuracy=...)` tells of the user's own validation.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | Sequence[nn.Module],
+        optimizer: Any,
+        *,
+        loss: Callable[..., Any] | None = None,
+        budget: float = 0.02,
+        store: Store | None = None,
+        record: RunRecord | None = None,
+        data: Any = None,
+        valid: Any = None,
+        batch_size: int | None = None,
+    ) -> None:
+        self._model = model if isinstance(model, nn.Module) else model[0]
+        self._optimizer, self._loss = optimizer, loss
+        self._data, self._valid, self._batch_size = data, valid, batch_size
+        self._store, self._record = store, record
+        self._facts: Facts | None = None
+        self._start: nn.Module | None = None
+        self._began = time.time()
+        self.watcher = Watcher(model, optimizer, loss=loss, budget=budget,
+                               sink=None if store is None else self._keep)  # fmt: skip
+
+    # --- while it runs --------------------------------------------------------------------------
+
+    def attach(self) -> Self:
+        """Begins to watch; `with` does it."""
+        if self._data is not None and self._loss is not None:
+            self._facts = gather(
+                self._model, self._data, loss=self._loss, optimizer=self._optimizer,
+                valid=self._valid, batch_size=self._batch_size,
+            )  # fmt: skip
+        elif self._loss is not None:
+            self._start = _copy_of_start(self._model)
+        if self._store is not None and self._record is not None:
+            self._store.create_run(replace(self._record, state="running"))
+        self.watcher.attach()
+        return self
+
+    def detach(self) -> None:
+        """Ends watching and leaves no trace on model or optimiser; harmless when called twice."""
+        self.watcher.detach()
+        if self._store is not None and self._record is not None:
+            self._save("finished")
+
+    def __enter__(self) -> Self:
+        return self.attach()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.watcher.detach()
+        if self._store is not None and self._record is not None:
+            self._save("finished" if kind is None else "failed")
+
+    def loss(self, value: Any) -> None:
+        """The step's loss, where no loss module tells it."""
+        self.watcher.loss(value)
+
+    def valid(self, **metrics: float) -> None:
+        """What was measured on validation examples, as `loss=0.3, accuracy=0.9`."""
+        self.watcher.valid(**metrics)
+
+    def train(self, **metrics: float) -> None:
+        """What was measured on training examples, over an epoch say."""
+        self.watcher.train(**metrics)
+
+    # --- afterwards, or at any time -------------------------------------------------------------
+
+    @property
+    def history(self) -> History:
+        """Everything that was read."""
+        return self.watcher.history()
+
+    @property
+    def readings(self) -> Any:
+        """A polars frame: step, layer (null for readings of the whole step), reading, value."""
+        from trainwright.watch.frame import frame
+
+        return frame(self.history)
+
+    @property
+    def overhead(self) -> float | None:
+        """The share of the elapsed time that watching took."""
+        return self.watcher.overhead
+
+    def facts(self) -> Facts:
+        """What is known without training, with the scores of the weights as they are now."""
+        facts = self._facts if self._facts is not None else self._facts_from_batches()
+        if facts.targets is None or self.watcher.num_steps == 0:
+            return facts
+        data = self._data if self._data is not None else _joined(self.watcher.kept)
+        if data is None:
+            return facts
+        score = final_score(self._model, data, self._valid, facts)
+        return replace(facts, score=score)
+
+    def diagnose(self, *, mute: Collection[str] = ()) -> Diagnosis:
+        """What is wrong so far, or nothing."""
+        return judge(self.facts(), self.history, mute=mute)
+
+    def _facts_from_batches(self) -> Facts:
+        """Facts from the opening batches and a copy of the weights at the start."""
+        data = _joined(self.watcher.kept)
+        loss = self._loss if self._loss is not None else self.watcher.found_loss
+        if data is None:
+            return Facts(unseen={"facts": "no batch was seen with its targets"})
+        if loss is None:
+            return Facts(unseen={"facts": "no loss was given: tw.watch(..., loss=criterion)"})
+        size = len(self.watcher.kept[0].inputs[0])
+        self._facts = gather(self._start or self._model, data, loss=loss,
+                             optimizer=self._optimizer if self._start is None else None,
+                             batch_size=size)  # fmt: skip
+        return self._facts
+
+    def _keep(self, readings: Sequence[Reading]) -> None:
+        assert self._store is not None
+        assert self._record is not None
+        self._store.append(self._record.id, readings)
+
+    def _save(self, state: Any) -> None:
+        assert self._store is not None
+        assert self._record is not None
+        facts = self.facts()
+        self._record = replace(
+            self._record, state=state, steps=self.watcher.num_steps, facts=facts,
+            layers=self.watcher.layers, seconds=time.time() - self._began,
+            overhead=self.watcher.overhead,
+        )  # fmt: skip
+        self._store.save_run(self._record)
+
+
+def _copy_of_start(model: nn.Module) -> nn.Module | None:
+    """The model as it is before the first step, for facts that are measured later."""
+    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    if size > KEPT_START_BYTES:
+        return None
+    try:
+        return copy.deepcopy(model)
+    except Exception:
+        return None
+
+
+def _joined(kept: Sequence[Any]) -> Any:
+    """The kept batches as one (inputs, targets); None where targets were not seen."""
+    whole = [batch for batch in kept if batch.targets is not None]
+    if not whole:
+        return None
+    parts = zip(*(batch.inputs for batch in whole), strict=True)
+    try:
+        inputs = tuple(torch.cat([t.detach() for t in part]) for part in parts)
+        targets = torch.cat([batch.targets for batch in whole])
+    except (RuntimeError, TypeError):  # batches of unequal shapes: one must do
+        inputs, targets = whole[0].inputs, whole[0].targets
+    return (inputs if len(inputs) > 1 else inputs[0]), targets
