@@ -173,7 +173,7 @@ def fit(
         source, y, target=target, recipe=recipe, model=model, loss=loss, algorithm=algorithm,
         data=data, budget=budget, seed=seed,
     )  # fmt: skip
-    place, kept = _open(store)
+    place, kept = open_place(store)
     return start(
         made, place, name=name, listener=listener or _listener(quiet), allow_code=allow_code,
         keeps=kept, command="tw.fit(...)",
@@ -188,7 +188,7 @@ def start(
     from trainwright.run.begin import begin
 
     execution = begin(
-        recipe, store, run_id=_free_name(name, store) if name else _new_name(store),
+        recipe, store, run_id=free_name(name, store),
         listener=listener, command=command,
         allow_code=allow_code, keeps=keeps,
     )  # fmt: skip
@@ -207,7 +207,7 @@ def resume(
     """
     from trainwright.run.begin import go_on
 
-    place, _ = _open(store)
+    place, _ = open_place(store)
     record = place.run(run_id)
     live = Live(source=source, target=y, model=model, loss=loss)
     execution = go_on(record, place, live=live, listener=listener or _listener(quiet),
@@ -223,7 +223,7 @@ def load(
     """A run from a store (`./trainwright.db` by default); `model` rebuilds one that was live."""
     from trainwright.store.open import DEFAULT_URL
 
-    place, _ = _open(store if store is not None else DEFAULT_URL)
+    place, _ = open_place(store if store is not None else DEFAULT_URL)
     return Run(place.run(run_id), place, own=model, allow_code=allow_code)
 
 
@@ -268,7 +268,7 @@ def _done(execution: Any, store: Store, *, own: Any, allow_code: bool) -> Run:
     return Run(execution.record, store, predictor=predictor, own=own, allow_code=allow_code)
 
 
-def _open(store: str | Path | Store | None) -> tuple[Store, bool]:
+def open_place(store: str | Path | Store | None) -> tuple[Store, bool]:
     """The store, and whether it outlives this process."""
     from trainwright.store.memory import MemoryStore
     from trainwright.store.open import open_store
@@ -283,8 +283,11 @@ def _new_name(store: Store) -> str:
     return new_name(lambda name: _is_taken(name, store))
 
 
-def _free_name(name: str, store: Store) -> str:
-    """`name`, refused before any data is read when it is unfit or taken. Raises StoreError."""
+def free_name(name: str | None, store: Store) -> str:
+    """`name`, refused before any data is read when it is unfit or taken; a new one when there is
+    none. Raises StoreError."""
+    if not name:
+        return _new_name(store)
     from trainwright.store.names import check_name, name_taken
 
     check_name(name)

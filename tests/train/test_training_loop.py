@@ -9,7 +9,7 @@ import trainwright as tw
 from trainwright import recipe as recipes
 from trainwright.recipe import Live, Recipe
 from trainwright.run.assemble import assemble
-from trainwright.run.execute import own_randomness
+from trainwright.run.surroundings import own_randomness
 from trainwright.run.judge import look
 from trainwright.train.events import Ended, Evaluated, NonFinite, Stepped
 from trainwright.train.loop import train

@@ -10,7 +10,7 @@ from trainwright.core.errors import nearest, shown
 from trainwright.core.phrases import FOLDER, LANGUAGES, language, use_language
 from trainwright.core.records import Notice
 
-__all__ = ["LANGUAGES", "known_codes", "language", "line", "say", "say_notice", "use_language"]
+__all__ = ["LANGUAGES", "known_codes", "language", "line", "said_in", "say", "say_notice", "use_language"]
 
 
 def say(code: str, /, **values: Any) -> str:
@@ -28,6 +28,12 @@ def line(code: str, english: str) -> str:
     """What stands for `english`, a line of the code itself, in the language spoken; nothing is
     filled in. A line missing in that language stays English."""
     return _catalogue(language()).get(code, english)
+
+
+def said_in(spoken: str, code: str) -> str | None:
+    """The words for `code` in the language `spoken`, whatever is spoken now; nothing is filled in.
+    None where that language has none."""
+    return _catalogue(spoken).get(code)
 
 
 def say_notice(notice: Notice) -> str:

@@ -1,5 +1,5 @@
-"""How is anybody's loop watched and judged? A watcher on the model and its optimiser, facts measured
-beside it, and rules over both."""
+"""How is anybody's loop watched and judged? A watcher on the model and its optimiser, facts
+measured beside it, and rules over both."""
 
 import copy
 import time
@@ -41,9 +41,13 @@ class Watch:
         data: Any = None,
         valid: Any = None,
         batch_size: int | None = None,
+        speak: Callable[[Diagnosis], Diagnosis] = lambda diagnosis: diagnosis,
     ) -> None:
+        self._speak = speak
         self._model = model if isinstance(model, nn.Module) else model[0]
-        self._optimizer, self._loss = optimizer, loss
+        self._optimizer = list(optimizer) if isinstance(optimizer, (list, tuple)) else (
+            None if optimizer is None else [optimizer])  # fmt: skip
+        self._loss = loss
         self._data, self._valid, self._batch_size = data, valid, batch_size
         self._store, self._record = store, record
         self._facts: Facts | None = None
@@ -73,6 +77,17 @@ class Watch:
         self.watcher.detach()
         if self._store is not None and self._record is not None:
             self._save("finished")
+
+    def adopt(self, optimizer: Any) -> None:
+        """Watches an optimiser that turned up later, too."""
+        known = list(self._optimizer or [])
+        self._optimizer = [*known, optimizer]
+        self.watcher.adopt(optimizer)
+
+    def adopt_loss(self, loss: Any) -> None:
+        """Takes `loss` for the criterion from here on."""
+        self._loss = loss
+        self.watcher.adopt_loss(loss)
 
     def __enter__(self) -> Self:
         return self.attach()
@@ -126,7 +141,7 @@ class Watch:
 
     def diagnose(self, *, mute: Collection[str] = ()) -> Diagnosis:
         """What is wrong so far, or nothing."""
-        return judge(self.facts(), self.history, mute=mute)
+        return self._speak(judge(self.facts(), self.history, mute=mute))
 
     def _facts_from_batches(self) -> Facts:
         """Facts from the opening batches and a copy of the weights at the start."""

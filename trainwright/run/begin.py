@@ -23,6 +23,7 @@ def begin(
     command: str,
     allow_code: bool,
     keeps: bool,
+    watch_budget: float = 0.02,
 ) -> Execution:
     """A new run, ready to be run; it enters the store once its parts fit together."""
     record = RunRecord(
@@ -41,6 +42,7 @@ def begin(
         listener=listener,
         allow_code=allow_code,
         keeps=keeps,
+        watch_budget=watch_budget,
     )
 
 

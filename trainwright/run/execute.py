@@ -1,27 +1,23 @@
 """How does a run go, from recipe to record? Data, training with its history and checkpoints, then
 judgement; whatever interrupts it, the store is left in a state that opens and resumes."""
 
-import os
-import platform
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
 
 import torch
 
 from trainwright.core.errors import RunFailed, StoreError, TrainwrightError
 from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice, RunRecord, RunState
-from trainwright.core.seeds import derive
 from trainwright.recipe import Recipe
 from trainwright.run.assemble import Assembly, assemble
 from trainwright.run.interrupt import Interruption
 from trainwright.run.judge import judge_run, look
 from trainwright.run.messages import (
     TELL_SECONDS,
+    Diagnosed,
     Finished,
     Listener,
     Looked,
@@ -30,6 +26,8 @@ from trainwright.run.messages import (
     Teller,
     Understood,
 )  # fmt: skip
+from trainwright.run.observe import Observation, with_scores
+from trainwright.run.surroundings import own_randomness, versions
 from trainwright.run.use import use_record
 from trainwright.store.contract import Headline, Lease, Reading, Store
 from trainwright.train.checkpoint import Checkpoints, weights_sha256
@@ -52,6 +50,8 @@ class Execution:
     listener: Listener
     allow_code: bool = False
     keeps: bool = True  # False: nothing can be resumed, so no checkpoint is made
+    watch_budget: float = 0.02  # share of the time that watching may take; 0: nobody watches
+    observation: Observation | None = None
     assembly: Assembly | None = None
     checkpoints: Checkpoints = field(init=False)
     lease: Lease | None = None
@@ -131,6 +131,11 @@ class Execution:
             versions=versions(),
         )
         self.listener(Understood(run_id=self.record.id, understanding=prepared.understanding))
+        if self.watch_budget > 0:
+            with self._timed("watch"):
+                self.observation = Observation(
+                    self.assembly, self.record, self.readings.append, self.watch_budget
+                )
 
     def _train(self, interruption: Interruption) -> RunState:
         assembly = self.assembly
@@ -170,6 +175,7 @@ class Execution:
                                 Notice(code=f"ended_{event.reason}", values={"step": event.step})
                             )
             events.close()
+        self._stop_watching()
         self._move(assembly.trainee.waited - waited, to="input")
         planned, total = assembly.plan.total_steps, assembly.trainee.total_steps
         if planned is not None and total is not None and total < planned:
@@ -197,7 +203,8 @@ class Execution:
                 )
         self.record = replace(self.record, chosen_step=step, weights_sha256=weights_sha256(weights))
         try:
-            self.record = judge_run(self.record, assembly, self.listener, self.parts)
+            judged = judge_run(self.record, assembly, self.listener, self.parts)
+            self.record = with_scores(judged)
         except KeyboardInterrupt:
             return self._stopped("interrupted", Notice(code="interrupted"))
         return "finished"
@@ -205,6 +212,8 @@ class Execution:
     # --- events ---------------------------------------------------------------------------------
 
     def _stepped(self, event: Stepped, assembly: Assembly) -> None:
+        if self.observation is not None:
+            self.observation.stepped(event)
         trainee, plan = assembly.trainee, assembly.plan
         trainee.loss_sum = trainee.loss_sum + event.loss
         trainee.loss_steps += 1
@@ -244,6 +253,7 @@ class Execution:
             )
         if now - self._flushed > FLUSH_SECONDS:
             self._flush()
+            self._tell_changes()
         if now - self._renewed > RENEW_SECONDS and self.lease is not None:
             self._renewed = now
             self.store.renew(self.lease)
@@ -252,11 +262,29 @@ class Execution:
         values = {name: float(value) for name, value in event.metrics.items()}
         self.readings.append(Reading(step=event.step, kind="valid", values=values))
         self.listener(Looked(step=event.step, metrics=values, best=event.best))
+        if self.observation is not None:
+            self.observation.evaluated(event)
 
     def _keep_for_replay(self, event: NonFinite) -> None:
         """Which examples the step read: with the weights in the checkpoint it can be replayed."""
         rows = torch.cat([batch.rows for batch in event.batches]).double().cpu().numpy()
         self.readings.append(Reading(step=event.step, kind="non_finite", values={"rows": rows}))
+
+    # --- watching -------------------------------------------------------------------------------
+
+    def _tell_changes(self) -> None:
+        if self.observation is not None:
+            opened, closed = self.observation.changes()
+            for finding in opened:
+                self.listener(Diagnosed(finding=finding, open=True))
+            for finding in closed:
+                self.listener(Diagnosed(finding=finding, open=False))
+
+    def _stop_watching(self) -> None:
+        """Takes the instruments off; what rules need later goes into the record."""
+        if self.observation is not None:
+            self.record = self.observation.close(self.record)
+            self.observation = None
 
     # --- record ---------------------------------------------------------------------------------
 
@@ -307,6 +335,7 @@ class Execution:
         """Keeps what can be kept after an error that is not ours to handle."""
         if not self._begun:
             return
+        self._stop_watching()
         state: RunState = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         words = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
         crashed = Notice(code="crashed", values=words)
@@ -356,33 +385,6 @@ class Execution:
         """Takes seconds that were counted to training into a part of their own."""
         self.parts["train"] -= seconds
         self.parts[to] = self.parts.get(to, 0.0) + seconds
-
-
-@contextmanager
-def own_randomness(seed: int) -> Iterator[None]:
-    """Runs on random streams of its own and puts the caller's back."""
-    cpu = torch.get_rng_state()
-    gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    torch.manual_seed(derive(seed, "train"))
-    try:
-        yield
-    finally:
-        torch.set_rng_state(cpu)
-        if gpu is not None:
-            torch.cuda.set_rng_state_all(gpu)
-
-
-@cache
-def versions() -> dict[str, str]:
-    """What the run was made with, for the report."""
-    from importlib.metadata import version
-
-    names = ("trainwright", "torch", "numpy")
-    return {name: version(name) for name in names} | {
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {socket.gethostname()}",
-        "threads": str(torch.get_num_threads()),
-    }
 
 
 def nothing_to_resume(run_id: str) -> TrainwrightError:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 
+from trainwright.core.diagnosis import Finding
 from trainwright.core.records import Baseline, Notice, RunRecord, Understanding
 from trainwright.data.told import Stage
 
@@ -60,6 +61,14 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosed:
+    """A finding opened, or closed again, while the run goes on."""
+
+    finding: Finding
+    open: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
     """A baseline was trained."""
 
@@ -73,7 +82,7 @@ class Finished:
     record: RunRecord
 
 
-Message = Loaded | Understood | Progressed | Looked | Said | Compared | Finished
+Message = Loaded | Understood | Progressed | Looked | Said | Diagnosed | Compared | Finished
 Listener = Callable[[Message], None]
 
 

@@ -1,0 +1,74 @@
+"""What runs in the process of a watched script? The script itself, unchanged, as `__main__`; then
+the verdict. `python -m trainwright.cli.watched BUDGET REPORT JSON script.py [arguments]`."""
+
+import json
+import os
+import runpy
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+
+from trainwright.run.discover import AfterImport, Discovery
+
+
+def main() -> int:
+    """Runs the script; returns its exit code."""
+    budget, report, as_json, script, *arguments = sys.argv[1:]
+    discovery = Discovery(budget=float(budget))
+    sys.argv = [script, *arguments]
+    sys.path[0] = str(Path(script).resolve().parent)
+    sys.meta_path.insert(0, AfterImport("torch", discovery.install))
+    signal.signal(signal.SIGTERM, _end)
+    process = os.getpid()
+    try:
+        code = _run(script)
+    finally:
+        sys.stdout.flush()
+    if os.getpid() == process:  # a forked child of the script ends without a verdict
+        _tell(discovery, report, as_json == "json")
+    return code
+
+
+def _run(script: str) -> int:
+    """The script's exit code, as Python itself would give it."""
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as left:
+        if left.code is None or isinstance(left.code, int):
+            return left.code or 0
+        print(left.code, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        return 130
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _tell(discovery: Discovery, report: str, as_json: bool) -> None:
+    """The verdict, last: to the file `report`, else to the error stream, so that what the script
+    printed can be piped on as it is. It never changes how the script ends."""
+    from trainwright.cli.output import finite
+    from trainwright.report.diagnosis import as_text
+
+    try:
+        found = discovery.diagnose()
+        text = json.dumps(finite(found.to_json()), default=str) if as_json else as_text(found)
+        if report:
+            Path(report).write_text(text + "\n", encoding="utf-8")
+        else:
+            print(text, file=sys.stderr, flush=True)
+    except Exception as error:
+        print(f"trainwright: no verdict: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""What does somebody's script train? torch's global hooks show its outermost network, its loss and
+its optimisers the first time that they are used; from then on a Watch looks."""
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+from trainwright.core.diagnosis import Diagnosis, Unseen
+
+
+class Discovery:
+    """Finds out by itself what a script trains. `install` once torch is there, `diagnose` at the
+    end. `budget` as in `tw.watch`."""
+
+    def __init__(self, *, budget: float) -> None:
+        self._budget = budget
+        self._depth = 0
+        self._roots: list[Any] = []
+        self._optimizers: list[Any] = []
+        self._loss: Any = None
+        self._handles: list[Any] = []
+        self.watch: Any = None
+
+    def install(self) -> None:
+        """Puts the global hooks in place; torch has just been imported."""
+        from torch.nn.modules import module
+        from torch.optim import optimizer
+
+        self._handles = [
+            module.register_module_forward_pre_hook(self._enter),
+            module.register_module_forward_hook(self._leave, always_call=True),
+        ]
+        optimizer.register_optimizer_step_pre_hook(self._step)
+
+    # --- hooks ----------------------------------------------------------------------------------
+
+    def _enter(self, module: Any, inputs: Any) -> None:
+        import torch
+
+        self._depth += 1
+        if self._depth > 1 or not torch.is_grad_enabled() or not module.training:
+            return
+        trains = any(p.requires_grad for p in module.parameters())
+        if trains and all(module is not root for root in self._roots):
+            self._roots.append(module)
+            self._look()
+
+    def _leave(self, module: Any, inputs: Any, output: Any) -> None:
+        import torch
+
+        self._depth = max(0, self._depth - 1)
+        if self._depth or self._loss is not None or self.watch is None:
+            return
+        scalar = isinstance(output, torch.Tensor) and output.dim() == 0 and output.requires_grad
+        if scalar and next(module.parameters(), None) is None:
+            self._loss = module
+            self.watch.adopt_loss(module)
+
+    def _step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if all(optimizer is not known for known in self._optimizers) and self.watch is not None:
+            self._optimizers.append(optimizer)
+            self.watch.adopt(optimizer)
+        if self._handles:  # what is trained is known: calls of modules need no global hook any more
+            for handle in self._handles:
+                handle.remove()
+            self._handles = []
+
+    def _look(self) -> None:
+        """Watches all outermost networks seen so far."""
+        from trainwright.run.attach import Watch
+
+        if self.watch is not None:
+            self.watch.watcher.detach()
+        self.watch = Watch(list(self._roots), None, loss=self._loss, budget=self._budget)
+        self.watch.attach()
+
+    # --- afterwards -----------------------------------------------------------------------------
+
+    def diagnose(self) -> Diagnosis:
+        """The verdict, or why there can be none."""
+        if self.watch is None:
+            reason = "no network was called in training mode with gradients on"
+            return Diagnosis(unseen=(Unseen(code="", missing="training", reason=reason),))
+        self.watch.watcher.detach()
+        found: Diagnosis = self.watch.diagnose()
+        if not self._optimizers:
+            reason = "no torch optimiser took a step: gradients, updates and rates were not seen"
+            lacks = Unseen(code="", missing="optimizer", reason=reason)
+            found = Diagnosis(
+                findings=found.findings, possible=found.possible, unseen=(lacks, *found.unseen),
+                overhead=found.overhead, steps=found.steps,
+            )  # fmt: skip
+        return found
+
+
+class AfterImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Calls `then` when `name` has been imported by somebody else; put first on sys.meta_path. So a
+    script decides itself when torch is loaded, and under which environment."""
+
+    def __init__(self, name: str, then: Callable[[], None]) -> None:
+        self._name, self._then = name, then
+        self._real: Any = None
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is None or spec.loader is None:
+            return spec
+        self._real, spec.loader = spec.loader, self
+        return spec
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self._real.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._real
+        self._real.exec_module(module)
+        self._then()
