@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trainwright.store.contract import Reading, Store
 
 Settings = Mapping[str, Any]
+WATCH_BUDGET = 0.02  # share of the training time
 
 
 class Run:
@@ -158,13 +159,15 @@ def fit(
     store: str | Path | Store | None = None,
     name: str | None = None,
     quiet: bool = False,
+    watch: bool | float = True,
     allow_code: bool = False,
     listener: Listener | None = None,
 ) -> Run:
     """Trains on a file, folder, `sklearn:digits`, or live arrays X and y, and judges the result.
 
     `model` and `loss` are a name, a table of knobs, or the user's own module, class or function;
-    `store` is a URL or path, or None to write nothing. A run that was interrupted or whose loss
+    `store` is a URL or path, or None to write nothing. `watch` is the share of the time that
+    watching may take (True: 2 %), for `tw.diagnose(run)`; False: nobody watches. A run that was interrupted or whose loss
     left the numbers comes back with that `.state`.
 
     Raises TrainwrightError with everything that is to be mended.
@@ -176,13 +179,13 @@ def fit(
     place, kept = open_place(store)
     return start(
         made, place, name=name, listener=listener or _listener(quiet), allow_code=allow_code,
-        keeps=kept, command="tw.fit(...)",
+        keeps=kept, command="tw.fit(...)", watch=watch,
     )  # fmt: skip
 
 
 def start(
     recipe: Recipe, store: Store, *, name: str | None, listener: Listener, allow_code: bool,
-    keeps: bool, command: str,
+    keeps: bool, command: str, watch: bool | float = True,
 ) -> Run:  # fmt: skip
     """Begins and runs a recipe in an open store."""
     from trainwright.run.begin import begin
@@ -191,6 +194,7 @@ def start(
         recipe, store, run_id=free_name(name, store),
         listener=listener, command=command,
         allow_code=allow_code, keeps=keeps,
+        watch_budget=WATCH_BUDGET if watch is True else float(watch),
     )  # fmt: skip
     execution.run(resume=False)
     return _done(execution, store, own=recipe.live.model, allow_code=allow_code)

@@ -1,5 +1,6 @@
 """What is `trainwright`? The commands by task, one place where errors become sentences, and the
-exit codes: 0 fine, 2 wrong use, 3 the run failed, 130 interrupted (3 and 130 can be resumed)."""
+exit codes: 0 fine, 1 findings (with --strict), 2 wrong use, 3 the run failed, 130 interrupted (3
+and 130 can be resumed)."""
 
 import signal
 import sys
@@ -17,6 +18,11 @@ COMMANDS = {
     "resume": ("trainwright.cli.train:resume", "train"),
     "predict": ("trainwright.cli.use:predict", "use"),
     "evaluate": ("trainwright.cli.use:evaluate", "use"),
+    "watch": ("trainwright.cli.doctor:watch", "doctor"),
+    "diagnose": ("trainwright.cli.doctor:diagnose", "doctor"),
+    "check": ("trainwright.cli.doctor:check", "doctor"),
+    "replay": ("trainwright.cli.doctor:replay", "doctor"),
+    "rules": ("trainwright.cli.rules:rules", "doctor"),
     "runs": ("trainwright.cli.look:runs", "look"),
     "show": ("trainwright.cli.look:show", "look"),
     "report": ("trainwright.cli.look:report", "look"),
@@ -74,7 +80,7 @@ def make_app():
 
     groups = {
         name: Group(say(f"group.{name}"), sort_key=i)
-        for i, name in enumerate(("train", "use", "look", "recipe", "keep"))
+        for i, name in enumerate(("train", "doctor", "use", "look", "recipe", "keep"))
     }
     app = App(
         name="trainwright",

@@ -1,4 +1,4 @@
-"""trainwright watch, diagnose, check: what is wrong, in a script, a stored run, or a recipe."""
+"""trainwright watch, diagnose, check, replay: what is wrong in a script, a stored run or a recipe."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trainwright.cli import options
-from trainwright.cli.output import console, print_json
+from trainwright.cli.output import console, error_console, print_json
 from trainwright.core.errors import TrainwrightError, shown
 from trainwright.core.phrases import phrase
 from trainwright.core.words import say
@@ -89,6 +89,38 @@ def check(
     else:
         console().print(box(found))
     return 1 if strict and not found.healthy else 0
+
+
+def replay(
+    run: options.RunName,
+    /,
+    *,
+    step: Annotated[int | None, Parameter(name="--step", help=say("option.step"))] = None,
+    store: options.Store = "./trainwright.db",
+    allow_code: options.AllowCode = False,
+    json: options.Json = False,
+) -> int:
+    from dataclasses import asdict
+
+    from trainwright.recipe import Live
+    from trainwright.report.live import listener_for
+    from trainwright.report.replayed import replayed_table
+    from trainwright.run.messages import nobody
+    from trainwright.run.replay import take_again
+    from trainwright.store.open import open_store
+
+    opened = open_store(store, create=False)
+    record = opened.run(run)
+    readings, _ = opened.readings(record.id)
+    again = take_again(
+        record, opened, readings, step=step, live=Live(), allow_code=allow_code,
+        listener=nobody if json else listener_for(error_console()),
+    )  # fmt: skip
+    if json:
+        print_json(asdict(again))
+    else:
+        console().print(replayed_table(again))
+    return 0
 
 
 def _codes(words: tuple[str, ...]) -> list[str]:

@@ -25,6 +25,7 @@ def fit(
     name: Annotated[str | None, Parameter(name="--name", help=say("option.name"))] = None,
     seed: options.Seed = None,
     budget: options.Budget = None,
+    watch: Annotated[bool, Parameter(name="--watch", help=say("option.watching"))] = True,
     allow_code: options.AllowCode = False,
     json: options.Json = False,
 ) -> int:
@@ -36,7 +37,7 @@ def fit(
     opened = open_store(store)
     run = start(
         made, opened, name=name, listener=_listener(json), allow_code=allow_code, keeps=True,
-        command=_command(),
+        command=_command(), watch=watch,
     )  # fmt: skip
     return _end(run, store, json)
 

@@ -1,5 +1,5 @@
-"""What is this word? Any knob, metric or column of a report: what it is, its default, what is
-allowed, why, and by whose word."""
+"""What is this word? Any knob, metric, rule, remedy, reading or column of a report: what it is, its
+default, what is allowed, why, and by whose word."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,10 +14,11 @@ from trainwright.core.errors import TrainwrightError, did_you_mean, shown
 from trainwright.core.knob import KnobInfo
 from trainwright.core.task import LOWER_IS_BETTER, METRICS
 from trainwright.core.words import known_codes, say
-from trainwright.report import phrases
+from trainwright.report import phrases, rule_pages
+from trainwright.report import rule_words as words
 from trainwright.report.markup import visible
 
-Kind = Literal["knob", "metric", "column"]
+Kind = Literal["knob", "metric", "column", "rule", "reading", "remedy"]
 _SOURCE = re.compile(r"\[((?:paper|measured|assumed|source)[^\]]*)\]", re.IGNORECASE)
 
 
@@ -34,13 +35,19 @@ class Explanation:
     search: str = ""
     why: str = ""
     source: str = ""
+    title: str = ""
+    more: tuple[tuple[str, str], ...] = ()  # headings of its own, with their text
 
     def to_plain(self) -> dict[str, Any]:
         """For `--json`."""
-        return asdict(self)
+        plain = asdict(self)
+        more = dict(plain.pop("more"))
+        return plain | ({"more": more} if more else {})
 
     def __rich__(self) -> RenderableType:
         title = Text(self.topic, style="bold")
+        if self.title:
+            title.append(f"  {visible(self.title)}", style="bold")
         title.append(f"  {say(f'explain.kind_{self.kind}')}", style="dim")
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(no_wrap=True, style="dim")
@@ -49,17 +56,23 @@ class Explanation:
             value = getattr(self, name)
             if value:
                 grid.add_row(say(f"explain.{name}"), Text(visible(value)))
+        for heading, text in self.more:
+            grid.add_row(heading, Text(visible(text)))
         return Group(title, grid)
 
 
 def explain(topic: str, knobs: Iterable[KnobInfo]) -> Explanation:
-    """The explanation of a knob (full path, or its last part where that is unique), of a metric,
-    or of a column of the report and of `show`; looked for in this order.
+    """The explanation of a rule (code or name), of a knob (full path, or its last part where that
+    is unique), of a metric, a column of the report and of `show`, a reading, or a remedy; looked
+    for in this order.
 
     Raises TrainwrightError with near names when nothing or too much is found.
     """
     infos = list(knobs)
     word = topic.strip()
+    rule = rule_pages.find_rule(word)
+    if rule is not None:
+        return _of_rule(rule_pages.rule_page(rule))
     found = [info for info in infos if info.path == word] or [
         info for info in infos if info.path.rpartition(".")[2] == word
     ]
@@ -75,8 +88,13 @@ def explain(topic: str, knobs: Iterable[KnobInfo]) -> Explanation:
         return _of_metric(word)
     if word in column_names():
         return Explanation(topic=word, kind="column", what=say(f"column.{word}"))
+    reading = rule_pages.find_reading(word)
+    if reading is not None:
+        return _of_reading(reading)
+    if word in rule_pages.remedy_codes():
+        return Explanation(topic=word, kind="remedy", what=words.remedy_words(word))
     lasts = [info.path.rpartition(".")[2] for info in infos]
-    names = dict.fromkeys([*(i.path for i in infos), *lasts, *metric_names(), *column_names()])
+    names = dict.fromkeys([*topics(infos), *lasts])
     group = [info.path for info in infos if info.path.startswith(f"{word}.")]
     raise TrainwrightError(
         say("explain.unknown", topic=shown(word)),
@@ -89,7 +107,15 @@ def explain(topic: str, knobs: Iterable[KnobInfo]) -> Explanation:
 
 def topics(knobs: Iterable[KnobInfo]) -> list[str]:
     """Every word that `explain` knows: for completion and generated pages."""
-    return [*(info.path for info in knobs), *metric_names(), *column_names()]
+    paths = [info.path for info in knobs]
+    taken = {path.rpartition(".")[2] for path in paths}  # a knob's name means the knob
+    pages = rule_pages.rule_pages()
+    found = [
+        *paths, *metric_names(), *column_names(), *(page.code for page in pages),
+        *(page.name for page in pages), *rule_pages.remedy_codes(),
+        *(code for code in rule_pages.reading_codes() if code not in taken),
+    ]  # fmt: skip
+    return list(dict.fromkeys(found))
 
 
 def metric_names() -> Sequence[str]:
@@ -143,6 +169,20 @@ def _of_metric(name: str) -> Explanation:
         what=say(f"metric.{name}"),
         allowed=say(f"explain.metric_allowed.{allowed}"),
         source=phrases.phrase(f"explain.metric_source.{name}", ""),
+    )
+
+
+def _of_rule(page: rule_pages.RulePage) -> Explanation:
+    names = " · ".join([page.title, *words.other_names(page.code)])
+    return Explanation(
+        topic=page.code, kind="rule", title=names, what=page.what,
+        more=tuple(rule_pages.spoken_sections(page)),
+    )  # fmt: skip
+
+
+def _of_reading(code: str) -> Explanation:
+    return Explanation(
+        topic=code, kind="reading", title=words.reading_name(code), what=say(f"reading.{code}.what")
     )
 
 

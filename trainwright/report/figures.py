@@ -2,6 +2,7 @@
 that a figure follows its language and its light or dark ground."""
 
 import io
+import math
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ _INK, _RULE, BLUE, ORANGE, _STRONG, _PAPER = _VARIABLES
 _PIXEL = 1 / 72  # matplotlib writes SVG at 72 points an inch; one point is one pixel here
 _SVG = "{http://www.w3.org/2000/svg}"
 _XLINK = "{http://www.w3.org/1999/xlink}href"
+EARLY = 0.1  # share of the steps in which a linear axis cannot show what comes first [assumed]
 LOG_FROM_RATIO = 50.0  # highest / lowest above which a linear axis hides the end [assumed]
 
 _STEPS = [1, 2, 2.5, 5, 10]  # between round ticks
@@ -36,18 +38,70 @@ def curve(name: str, lines: Sequence[Line], *, marked: float | None, log: bool =
     """Curves over steps, with a dashed line at the step whose weights were kept."""
     figure, axes = _canvas(460, 220)
     for line, colour in lines:
-        if line.thinned:
-            axes.fill_between(line.steps, line.low, line.high, color=colour, alpha=0.18, lw=0)
-        marker = "o" if len(line.steps) <= 25 else ""
-        axes.plot(line.steps, line.values, color=colour, lw=1.8, marker=marker, ms=3.5)
+        _draw(axes, line, colour)
     values = [v for line, _ in lines for v in line.values]
-    if log and min(values) > 0 and max(values) / min(values) > LOG_FROM_RATIO:
-        axes.set_yscale("log")
-        axes.minorticks_off()
+    _maybe_logarithmic(axes, values, log)
     if marked is not None:
         axes.axvline(marked, color=_STRONG, lw=1, ls=(0, (3, 3)))
     axes.margins(x=0.02, y=0.08)
     return _written(figure, axes, name)
+
+
+def marked_curve(name: str, line: Series, notes: Sequence[tuple[float, str]]) -> Html:
+    """One curve, broad, with a vertical line and a code at the top for each of `notes` (step,
+    code). Steps are logarithmic where a note stands in the first steps, which a linear axis hides.
+    """
+    figure, axes = _canvas(920, 260)
+    _draw(axes, line, BLUE)
+    _maybe_logarithmic(axes, line.values, True)
+    first = max(1.0, line.steps[0])
+    if notes and min(step for step, _ in notes) < EARLY * line.steps[-1]:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+    axes.margins(x=0.02, y=0.08)
+    _note(axes, [(max(step, first), code) for step, code in notes])
+    return _written(figure, axes, name)
+
+
+def _draw(axes: Any, line: Series, colour: str) -> None:
+    if line.thinned:
+        axes.fill_between(line.steps, line.low, line.high, color=colour, alpha=0.18, lw=0)
+    marker = "o" if len(line.steps) <= 25 else ""
+    axes.plot(line.steps, line.values, color=colour, lw=1.8, marker=marker, ms=3.5)
+
+
+def _maybe_logarithmic(axes: Any, values: Sequence[float], wanted: bool) -> None:
+    if wanted and min(values) > 0 and max(values) / min(values) > LOG_FROM_RATIO:
+        axes.set_yscale("log")
+        axes.minorticks_off()
+
+
+def _note(axes: Any, notes: Sequence[tuple[float, str]]) -> None:
+    """A vertical line for each note. Notes too near to be read apart share one label, which stands
+    on the side where it has room."""
+    labels: list[tuple[float, float, list[str]]] = []  # where on the axis 0..1, step, codes
+    for step, code in sorted(notes):
+        axes.axvline(step, color=ORANGE, lw=1.4)
+        at = _share_of_axis(axes, step)
+        if labels and at - labels[-1][0] < 0.06 * (1 + len(labels[-1][2])):
+            labels[-1][2].extend([code] if code not in labels[-1][2] else [])
+        else:
+            labels.append((at, step, [code]))
+    for at, step, codes in labels:
+        late = at > 0.8
+        axes.annotate(
+            " ".join(codes), (step, 1.0), xycoords=("data", "axes fraction"),
+            xytext=(-4 if late else 4, 3), textcoords="offset points",
+            ha="right" if late else "left", va="bottom", fontsize=11, color=ORANGE,
+            parse_math=False, annotation_clip=False,
+        )  # fmt: skip
+
+
+def _share_of_axis(axes: Any, step: float) -> float:
+    low, high = axes.get_xlim()
+    if axes.get_xscale() == "log":
+        return math.log(step / low) / math.log(high / low)
+    return (step - low) / (high - low)
 
 
 def reliability(name: str, bins: Sequence[ReliabilityBin]) -> Html:
@@ -92,7 +146,9 @@ def _written(figure: Any, axes: Any, name: str) -> Html:
     plain = FuncFormatter(lambda value, _: _tick(value))
     axes.xaxis.set_major_formatter(plain)
     axes.yaxis.set_major_formatter(plain)
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
+    axes.xaxis.set_major_locator(
+        LogLocator(numticks=7) if axes.get_xscale() == "log" else MaxNLocator(5, steps=_STEPS)
+    )
     logarithmic = axes.get_yscale() == "log"
     axes.yaxis.set_major_locator(
         LogLocator(numticks=5) if logarithmic else MaxNLocator(5, steps=_STEPS)

@@ -4,9 +4,11 @@ loads nothing."""
 from collections.abc import Sequence
 from pathlib import Path
 
+from trainwright.core.diagnosis import Diagnosis
+from trainwright.core.history import History
 from trainwright.core.records import RunRecord
 from trainwright.core.words import language, say
-from trainwright.report import phrases, scores, sections
+from trainwright.report import findings, phrases, scores, sections
 from trainwright.report.curves import Reading
 from trainwright.report.markup import Child, Html, join, tag
 
@@ -18,9 +20,14 @@ CONTENT_POLICY = (
 _STYLE = Path(__file__).parent / "assets" / "page.css"
 
 
-def render_page(record: RunRecord, history: Sequence[Reading]) -> str:
-    """The whole page. Sections that have nothing to show are left out."""
+def render_page(
+    record: RunRecord, history: Sequence[Reading], *, diagnosis: Diagnosis | None = None,
+    watched: History | None = None,
+) -> str:  # fmt: skip
+    """The whole page. Sections that have nothing to show are left out; `watched` are the readings
+    by layer that the diagnosis is drawn with."""
     wanted: tuple[tuple[str, Html | None], ...] = (
+        ("diagnosis", findings.findings(diagnosis, watched) if diagnosis else None),
         ("understood", sections.understood(record)),
         ("curves", sections.curves(record, history)),
         ("baselines", scores.baselines(record)),
@@ -38,10 +45,25 @@ def render_page(record: RunRecord, history: Sequence[Reading]) -> str:
         ("time", sections.time(record)),
     )
     there = [(name, content) for name, content in wanted if content]
-    return "<!doctype html>\n" + tag("html", _head(record), _body(record, there), lang=language())
+    title = f"{record.id}: {phrases.task_sentence(record)}"
+    return "<!doctype html>\n" + tag("html", _head(title), _body(record, there), lang=language())
 
 
-def _head(record: RunRecord) -> Html:
+def render_diagnosis(
+    diagnosis: Diagnosis, watched: History | None = None, *, title: str = "", version: str = ""
+) -> str:  # fmt: skip
+    """The page of a diagnosis alone: of somebody's own loop, or of a check before step 1."""
+    said = title or say("diagnosis.report_title")
+    body = tag(
+        "body",
+        tag("header", tag("h1", said)),
+        tag("main", tag("section", findings.findings(diagnosis, watched), id="diagnosis")),
+        _made_by(version),
+    )
+    return "<!doctype html>\n" + tag("html", _head(said), body, lang=language())
+
+
+def _head(title: str) -> Html:
     style = Html(f"<style>{_STYLE.read_text(encoding='utf-8')}</style>")
     return tag(
         "head",
@@ -49,7 +71,7 @@ def _head(record: RunRecord) -> Html:
         Html(f'<meta http-equiv="Content-Security-Policy" content="{CONTENT_POLICY}">'),
         tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name_="color-scheme", content="light dark"),
-        tag("title", f"{record.id}: {phrases.task_sentence(record)}"),
+        tag("title", title),
         style,
     )
 
@@ -66,5 +88,10 @@ def _body(record: RunRecord, there: list[tuple[str, Html]]) -> Html:
         sections.headline(record),
         tag("nav", *links, aria_label=say("report.contents")),
         tag("main", join(*blocks)),
-        tag("footer", say("report.made_by", version=version).replace("  ", " ")),
+        _made_by(version),
     )
+
+
+def _made_by(version: str) -> Html:
+    said = say("report.made_by", version=version)
+    return tag("footer", said.replace("  ", " ").replace(" .", "."))

@@ -74,13 +74,16 @@ class Checkpoints:
             files["use.json"] = self._put_plain(plain)
         self.store.save_checkpoint(self.run_id, step=step, kind=kind, files=files)
 
-    def restore(self, trainee: Trainee) -> list[Notice]:
-        """Puts the newest readable state into `trainee`; none is the start of the run.
+    def restore(self, trainee: Trainee, *, before: int | None = None) -> list[Notice]:
+        """Puts the newest readable state into `trainee`, of a step below `before` where that is
+        given; none is the start of the run.
 
         A damaged checkpoint is passed over with a notice.
         """
         notices = []
         for saved in self.store.checkpoints(self.run_id, kind="latest"):
+            if before is not None and saved.step >= before:
+                continue
             try:
                 state = load_tensors(self.store.artefacts.get(saved.files["state.safetensors"]))
                 plain = json.loads(self.store.artefacts.get(saved.files["state.json"]))

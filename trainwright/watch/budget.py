@@ -1,0 +1,158 @@
+"""When may a step be sampled? A purse that fills with elapsed time and pays what sampling really
+costs, after a short dense opening."""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from statistics import median
+
+OPENING_STEPS = 20  # causes are in the first steps: symptoms.md, "Watch"
+OPENING_SECONDS = 0.030
+OPENING_LEAST = 6  # steps that are sampled even when they are dear [assumed]
+DENSE_STEPS = 8  # samples in a row once something looks odd [assumed]
+SPACING = 0.01  # a pair at most every 1 % of the steps so far: 100 pairs per factor e of length
+DEAR = 3.0  # a sampled step never counts more than this times its directly measured part [assumed]
+
+
+class Purse:
+    """Allowance minus expense, in seconds; and the number of the next step to sample.
+
+    Allowance is `share` of the time since `begin`. Expenses: the constant cost of each step that
+    is not sampled (`each`, calibrated), and of sampled steps how much longer they and their
+    successors took than the steps nearby, between what was directly timed and `DEAR` times that
+    (validation or a slow batch inside a sampled step is not ours). In the opening there are no
+    other steps to compare with: its expense is corrected afterwards.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self.each = 0.0
+        self.began = 0.0
+        self.spent = 0.0
+        self._sampled = 0
+        self._opening: list[tuple[float, float]] | None = []  # (duration, directly timed)
+        self._opening_spent = 0.0
+        self._costs: deque[float] = deque(maxlen=8)
+        self._dense = 0
+        self._ends: deque[float] = deque(maxlen=64)  # ends of unsampled steps, successive
+        self._usual: float | None = None  # seconds of an unsampled step
+
+    def begin(self, now: float) -> None:
+        """The clock starts."""
+        self.began = now
+
+    def plain_step(self, now: float) -> None:
+        """A step that was not sampled ends; called each step, so the watcher inlines it."""
+        self._ends.append(now)
+
+    @property
+    def ends(self) -> deque[float]:
+        """Where the watcher notes ends of unsampled steps."""
+        return self._ends
+
+    def usual_seconds(self) -> float | None:
+        """Median duration of recent unsampled steps, without the one after a sample."""
+        ends = list(self._ends)
+        if len(ends) >= 5:
+            steps = [b - a for a, b in zip(ends[1:], ends[2:], strict=False)]
+            self._usual = median(steps)
+        return self._usual
+
+    def settle(self, *, began: float, ended: float, direct: float) -> None:
+        """A sampled step is over: it lasted `ended - began`, of which `direct` was timed as ours."""
+        usual = self.usual_seconds()
+        self._sampled += 1
+        if usual is None:
+            assert self._opening is not None, "steps without comparison are the opening's"
+            self._opening.append((ended - began, direct))
+            self._opening_spent += direct
+            self.spent += direct
+            self._costs.append(direct)
+        else:
+            self._correct_opening(usual)
+            cost = _within(ended - began - usual, direct)
+            cost += self._aftermath(usual)
+            self.spent += cost
+            self._costs.append(cost)
+        self._ends.clear()
+        self._ends.append(ended)
+
+    def pay(self, seconds: float) -> None:
+        """An expense outside steps, timed directly."""
+        self.spent += seconds
+
+    def _aftermath(self, usual: float) -> float:
+        """What the step after a sample lost to cold caches."""
+        ends = list(self._ends)
+        if len(ends) < 3:
+            return 0.0
+        return min(max(ends[1] - ends[0] - usual, 0.0), 0.5 * usual)
+
+    def _correct_opening(self, usual: float) -> None:
+        if self._opening is None:
+            return
+        real = sum(_within(lasted - usual, direct) for lasted, direct in self._opening)
+        self.spent += real - self._opening_spent
+        self._opening = None
+
+    def expected(self) -> float:
+        """What one more sampled step will cost, from the last ones."""
+        return median(self._costs) if self._costs else 0.0
+
+    def balance(self, now: float, num_steps: int) -> float:
+        """Seconds that may be spent now."""
+        return self.share * (now - self.began) - self.spent - self.each * num_steps
+
+    def next_step(self, step: int, now: float) -> int:
+        """The next step to sample, when `step` was just sampled or could not be paid."""
+        in_opening = self._opening is not None and self._sampled < OPENING_STEPS
+        if in_opening and (self._opening_spent < OPENING_SECONDS or self._sampled < OPENING_LEAST):
+            return step + 1
+        if self._dense > 0 and self.affordable(now, step, pairs=0.5):
+            self._dense -= 1
+            return step + 1
+        usual = self.usual_seconds() or max((now - self.began) / max(step, 1), 1e-6)
+        income = self.share * usual - self.each
+        missing = 2 * self.expected() - self.balance(now, step)
+        least = max(6, math.ceil(SPACING * step))
+        if missing <= 0:
+            return step + least
+        if income <= 0:
+            return step + 1000
+        return step + min(max(least, math.ceil(missing / income)), 5000)
+
+    def affordable(self, now: float, step: int, *, pairs: float = 1.0) -> bool:
+        """Whether a pair of sampled steps (or half of one) can be paid now."""
+        return self.balance(now, step) >= 2 * pairs * self.expected()
+
+    def alarm(self) -> None:
+        """Something looks odd: sample densely for a while, as far as the purse reaches."""
+        if self._dense == 0:
+            self._dense = DENSE_STEPS
+
+    @property
+    def in_opening(self) -> bool:
+        return self._opening is not None and self._sampled < OPENING_STEPS
+
+    def share_spent(self, now: float, num_steps: int) -> float:
+        """The measured share of the elapsed time."""
+        elapsed = now - self.began
+        return (self.spent + self.each * num_steps) / elapsed if elapsed > 0 else 0.0
+
+
+def _within(difference: float, direct: float) -> float:
+    return min(max(difference, direct), DEAR * direct + 1e-4)
+
+
+def looks_odd(losses: Sequence[float]) -> bool:
+    """The newest loss is not finite, or beyond twice the running median (in distance from the
+    lowest, so that a negative loss counts alike) [assumed]."""
+    if not losses:
+        return False
+    if not math.isfinite(losses[-1]):
+        return True
+    finite = [x for x in losses[:-1] if math.isfinite(x)]
+    if len(finite) < 8:
+        return False
+    middle = median(finite)
+    return losses[-1] - middle > max(abs(middle), 1e-12) and losses[-1] > max(finite)
