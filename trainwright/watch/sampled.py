@@ -45,6 +45,8 @@ class SampledStep:
         self.seconds_end: float | None = None
         self.batch_size = 0
         self.rate = math.nan
+        self.training = math.nan  # the root's mode in forward: 1 training, 0 not
+        self._gradient_came = False
 
     def install(
         self, models: Sequence[nn.Module], guard: Callable[..., Hook], *, first: Optimizer | None
@@ -70,6 +72,9 @@ class SampledStep:
         if largest is not None:
             hook = guard("gradient hook", self.probe.gradient_complete)
             self._handles.append(largest.register_post_accumulate_grad_hook(hook))
+            if not largest.is_sparse:
+                stale = guard("gradient hook", self._before_gradient(largest))
+                self._handles.append(largest.register_hook(stale))
 
     def keep(self, handle: Any) -> None:
         """One more hook that ends with this step."""
@@ -89,8 +94,22 @@ class SampledStep:
         if first is not None and first.dim():
             self.batch_size += first.shape[0]
 
+    def _before_gradient(self, parameter: Tensor) -> Callable[[Tensor], None]:
+        """What `parameter.grad` held before the step's first gradient was added to it."""
+
+        def before(_: Tensor) -> None:
+            if self._gradient_came:
+                return
+            self._gradient_came = True
+            kept = parameter.grad
+            if kept is not None and not kept.is_sparse:
+                self.probe.collector.put("stale", kept.detach().abs().max().float())
+
+        return before
+
     def _root_output(self, module: nn.Module, args: Any, out: Any) -> None:
         if torch.is_grad_enabled():
+            self.training = float(module.training)
             self.probe.root_output(out)
 
     def _before_step(self, slot: Slot) -> Callable[..., None]:
@@ -215,7 +234,15 @@ class SampledStep:
             "update_along_gradient": -totals["along"] / math.sqrt(product)
             if product > 0
             else math.nan,
+            "stale_gradient": self._stale(fetched),
+            "train_mode": self.training,
+            "penalty_share": _penalty_share(fetched),
         }
+
+    def _stale(self, fetched: Fetched) -> float:
+        if not self._gradient_came:
+            return math.nan
+        return float(fetched.get("stale", [(0, 0.0)])[0][1] > 0)
 
     def _loss(self, fetched: Fetched) -> float:
         """The criterion's, told, or what backward was called on; a scaler's 2^k divided out."""
@@ -233,6 +260,17 @@ class SampledStep:
         ratio = total / mean if mean else math.nan
         scaled = ratio >= 16 and abs(math.log2(ratio) - round(math.log2(ratio))) < 1e-3
         return mean if scaled else total
+
+
+def _penalty_share(fetched: Fetched) -> float:
+    """1 - criterion / what went backward, of one backward pass that no scaler multiplied."""
+    criterion = fetched.get("function_loss") or fetched.get("loss", ())
+    backward = fetched.get("backward_loss", ())
+    scaled = _first(fetched, "unscaled_by") > 0
+    if len(backward) != 1 or len(criterion) != 1 or scaled or not backward[0][1] > 0:
+        return math.nan
+    share = 1 - criterion[0][1] / backward[0][1]
+    return share if share > -0.01 else math.nan  # less than the criterion: a mean over parts
 
 
 def _first(fetched: Fetched, kind: str) -> float:

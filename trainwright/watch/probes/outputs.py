@@ -11,7 +11,8 @@ from trainwright.watch.probes.probe import Collector, Probe
 
 MAX_ROWS = 512
 MAX_CLASSES = 4096
-PLAIN = ("output_low", "output_high", "output_spread", "output_entropy", "output_majority")
+PLAIN = ("output_low", "output_high", "output_spread", "output_entropy", "output_majority",
+         "batch_entropy")  # fmt: skip
 
 
 def put_outputs(probe: Probe, collector: Collector) -> None:
@@ -51,7 +52,25 @@ def put_outputs(probe: Probe, collector: Collector) -> None:
         counts.scatter_add_(0, chosen, torch.ones(N, device=rows.device))
         collector.put("output_majority", counts.max(), factor=1 / N)
     if probe.pair is not None:
+        _put_classes(probe.pair[2].detach(), C, collector)
         _put_agreement(probe.pair[0], raw, rows, chosen, probe.pair[2], stride, collector)
+
+
+def _put_classes(target: Tensor, num_outputs: int, collector: Collector) -> None:
+    """Entropy of the batch's classes in nats: of indices, one-hot rows, or zeros and ones."""
+    if not target.is_floating_point() and target.dim() == 1 and num_outputs > 1:
+        counts = torch.zeros(num_outputs, device=target.device)
+        ones = torch.ones(len(target), device=target.device)
+        counts.scatter_add_(0, target.long().clamp(0, num_outputs - 1), ones)
+    elif target.dim() == 2 and target.shape[1] > 1:
+        counts = target.float().clamp(min=0).sum(dim=0)
+    elif target.numel() == target.shape[0] and num_outputs == 1:
+        share = target.float().clamp(0, 1).mean()
+        counts = torch.stack([share, 1 - share])
+    else:
+        return
+    shares = counts / counts.sum().clamp(min=1e-12)
+    collector.put("batch_entropy", -torch.xlogy(shares, shares).sum())
 
 
 def _put_agreement(

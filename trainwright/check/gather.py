@@ -1,0 +1,188 @@
+"""What can be known of a training program before its first step? All probes in order, each on a copy
+of the model; what fails is named, and everything is left as it was found."""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trainwright.check.data import input_facts, target_facts
+from trainwright.check.network.graph import Pass, model_facts, rows_of_a_pass, run_once
+from trainwright.check.optimizer import optimizer_facts
+from trainwright.check.pairing.criterion import loss_facts
+from trainwright.check.pairing.head import head_facts
+from trainwright.check.sample import (
+    Criterion,
+    Sample,
+    Subject,
+    same_random_states,
+    sample_device,
+    sample_from,
+    unwrapped,
+)
+from trainwright.check.score import final_score, reference_facts
+from trainwright.core.errors import TrainwrightError
+from trainwright.core.facts import Facts, HeadFacts, LossFacts, ModelFacts, TaskKind
+from trainwright.core.phrases import phrase
+
+__all__ = ["final_score", "gather", "gather_model", "gather_pairing"]
+MOST_OUTPUTS = 60_000  # numbers of the outputs that a criterion is probed with
+Found = TypeVar("Found")
+
+
+@dataclass(slots=True)
+class _Tries:
+    """Runs probes; keeps why one failed instead of raising."""
+
+    unseen: dict[str, str] = field(default_factory=dict)
+
+    def run(self, name: str, probe: Callable[[], Found]) -> Found | None:
+        try:
+            return probe()
+        except TrainwrightError:
+            raise
+        except Exception as error:  # users' modules and criteria may raise anything
+            self.unseen[name] = f"{type(error).__name__}: {error}"
+            return None
+
+
+def gather(
+    model: nn.Module, data: Any, *, loss: Criterion, optimizer: Optimizer | Sequence[Optimizer]
+    | None = None, task: TaskKind | None = None, valid: Any = None, batch_size: int | None = None,
+    seconds: float = 1.0,
+) -> Facts:  # fmt: skip
+    """Facts of a program. `data` is (X, y), a DataLoader or a list of batches; so is `valid`.
+
+    `seconds` is a soft limit: with big models fewer draws and learners are tried, and `unseen` says
+    so. Training afterwards is bit-equal to training without it.
+    Raises TrainwrightError for a model without parameters, data of no known form or on another
+    device, and a loss that is not a scalar.
+    """
+    with warnings.catch_warnings(record=True) as heard, same_random_states():
+        warnings.simplefilter("always")
+        user = unwrapped(model)
+        device = sample_device(user)
+        sample = sample_from(data, device=device, batch_size=batch_size)
+        held = sample_from(valid, device=device) if valid is not None else None
+        facts = _gathered(user, sample, held, loss, optimizer, task, seconds)
+    told = dict.fromkeys(str(w.message).split("\n")[0] for w in heard)
+    return replace(facts, warnings=tuple(told))
+
+
+def _gathered(
+    user: nn.Module, sample: Sample, held: Sample | None, loss: Criterion,
+    optimizer: Optimizer | Sequence[Optimizer] | None, task: TaskKind | None, seconds: float,
+) -> Facts:  # fmt: skip
+    tries = _Tries()
+    subject = Subject(user)
+    try:
+        done, head, judged = _outputs_and_loss(tries, subject, sample, loss, seconds)
+        if judged is not None and not judged.scalar:
+            raise TrainwrightError(
+                phrase("the loss is not a scalar"),
+                allowed=phrase("one number for a batch"),
+                do=phrase("take its mean, or pass a criterion with reduction='mean'"),
+            )
+        network = None
+        if done is not None:
+            network = tries.run("model", lambda: _network(tries, user, subject, sample, done, head,
+                                                          loss))  # fmt: skip
+    finally:
+        subject.restore()
+    shape = tuple(done.outputs.shape) if done is not None else None
+    targets = tries.run("targets", lambda: target_facts(sample, held, outputs=shape, task=task))
+    score = None
+    if targets is not None:
+        known = targets
+        score = tries.run("score", lambda: reference_facts(sample, held, known,
+                                                           seconds=0.4 * seconds))  # fmt: skip
+    return Facts(
+        inputs=tries.run("inputs", lambda: input_facts(sample, held)), targets=targets, head=head,
+        loss=judged, model=network,
+        optimizer=tries.run("optimizer", lambda: optimizer_facts(user, optimizer))
+        if optimizer is not None else None,
+        score=score, batch_size=sample.batch_size,
+        steps_per_epoch=math.ceil(sample.num_examples / max(1, sample.batch_size)),
+        unseen=dict(tries.unseen),
+    )  # fmt: skip
+
+
+def _outputs_and_loss(
+    tries: _Tries, subject: Subject, sample: Sample, loss: Criterion | None, seconds: float
+) -> tuple[Pass | None, HeadFacts | None, LossFacts | None]:
+    """One traced pass, then head and criterion by it."""
+    rows = sample.rows(rows_of_a_pass(sample))
+    done = tries.run("forward", lambda: run_once(subject, rows, loss))
+    if done is None:
+        return None, None, None
+    found = tries.run("head", lambda: head_facts(subject, sample, seconds=0.25 * seconds,
+                                                 outputs=done.outputs.detach()))  # fmt: skip
+    subject.restore()
+    head = None
+    if found is not None:
+        head = found[0]
+        tries.unseen.update(found[1])
+    judged = None
+    if loss is not None:
+        judged = tries.run("loss", lambda: _judged(done, rows, loss, head))
+    return done, head, judged
+
+
+def _judged(done: Pass, rows: Sample, loss: Criterion, head: HeadFacts | None) -> LossFacts:
+    """The criterion on so many rows that probing stays quick."""
+    raw, first, targets = done.raw, done.outputs, rows.targets
+    each = max(1, first[0].numel()) if first.ndim else 1
+    few = max(8, MOST_OUTPUTS // each)
+    if raw is first and isinstance(targets, Tensor) and few < len(first) == len(targets):
+        raw = first = first[:few].detach()
+        targets = targets[:few]
+    return loss_facts(loss, raw, first, targets, head)
+
+
+def _network(
+    tries: _Tries, user: nn.Module, subject: Subject, sample: Sample, done: Pass,
+    head: HeadFacts | None, loss: Criterion | None,
+) -> ModelFacts:  # fmt: skip
+    rows = sample.rows(min(64, rows_of_a_pass(sample)))
+    facts, unseen = model_facts(user, subject, rows, done, head=head.kind if head else None,
+                                criterion=loss)  # fmt: skip
+    tries.unseen.update(unseen)
+    return facts
+
+
+def gather_model(
+    model: nn.Module, sample: Sample, *, loss: Criterion | None = None, seconds: float = 0.5
+) -> Facts:
+    """Facts of network, head and criterion alone, from kept batches and, e.g., a copy of a model
+    with its initial weights. Never raises for what a probe meets: see `unseen`."""
+    tries = _Tries()
+    with warnings.catch_warnings(record=True) as heard, same_random_states():
+        warnings.simplefilter("always")
+        user = unwrapped(model)
+        subject = Subject(user)
+        try:
+            done, head, judged = _outputs_and_loss(tries, subject, sample, loss, seconds)
+            network = None
+            if done is not None:
+                network = tries.run("model", lambda: _network(tries, user, subject, sample, done,
+                                                              head, loss))  # fmt: skip
+        finally:
+            subject.restore()
+    return Facts(
+        head=head, loss=judged, model=network, unseen=dict(tries.unseen),
+        warnings=tuple(dict.fromkeys(str(w.message).split("\n")[0] for w in heard)),
+    )  # fmt: skip
+
+
+def gather_pairing(
+    raw: Any, outputs: Tensor, targets: Any, *, loss: Criterion, head: HeadFacts | None = None
+) -> LossFacts:
+    """Facts of a criterion on outputs that were kept: `raw` as the model returned them."""
+    with warnings.catch_warnings(), same_random_states(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        return loss_facts(loss, raw, outputs, targets, head)
