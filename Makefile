@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-all bench docs lint clean
+.PHONY: demo test test-all bench clinic docs lint clean
 
 demo: $(READY)  ## train on real data, end with the report and the next commands
 	@mkdir -p demo
@@ -28,6 +28,10 @@ bench: $(READY)  ## every figure of the README and of benchmarks/*.md, measured 
 	$(BIN)/pip install -q -c constraints.txt skorch lightning keras
 	for script in benchmarks/[a-z]*.py; do \
 	  case $$script in *harness.py) ;; *) OMP_NUM_THREADS=1 $(BIN)/python $$script --write || exit 1;; esac; done
+
+clinic: $(READY)  ## sick and healthy programs, diagnosed: sensitivity, false alarms, confusion
+	$(BIN)/python -m clinic.measure --seeds 5
+	$(BIN)/python -m clinic.measure --peers --seeds 5
 
 docs: $(READY)  ## the generated pages: knobs and commands
 	$(BIN)/python docs/generate.py

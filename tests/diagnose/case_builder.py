@@ -85,7 +85,7 @@ def healthy_history(steps=620, samples=40, **changes):
             "gradient_norm_all": 0.2 * np.ones(T), "clip_ratio": np.ones(T),
             "learning_rate": 1e-3 * np.ones(T), "stale_gradient": np.zeros(T),
             "train_mode": np.ones(T), "penalty_share": np.zeros(T), "noise_scale": 40 * np.ones(T),
-            "update_along_gradient": 0.7 * np.ones(T), "batch_mixture": 0.95 * np.ones(T),
+            "update_along_gradient": 0.7 * np.ones(T), "batch_entropy": 1.35 * np.ones(T),
         },
         loss=Curve(steps=np.arange(1, steps + 1), values=loss),
     )  # fmt: skip

@@ -92,7 +92,7 @@ def _outliers(sample: Sample, x: Tensor, kind: Kind, values: np.ndarray) -> tupl
         low, middle, high = np.nanpercentile(values, [1, 50, 99], axis=0)
         spread = 1.4826 * np.nanmedian(np.abs(values - middle), axis=0)
         robust = np.maximum(spread, (high - low) / 4.65)
-        wild = (np.abs(values - middle) > WILD * robust) & (robust > 0)
+        wild = np.isfinite(values) & (np.abs(values - middle) > WILD * robust) & (robust > 0)
     rows = np.flatnonzero(wild.reshape(len(x), -1).any(1))
     places = sample.numbers[rows] if sample.numbers is not None else rows
     return tuple(int(r) for r in places[:100])

@@ -1,7 +1,8 @@
-"""What can be known of a training program before its first step? All probes in order, each on a copy
-of the model; what fails is named, and everything is left as it was found."""
+"""What can be known of a training program before its first step? All probes in order, each on a
+copy of the model; what fails is named, and everything is left as it was found."""
 
 import math
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainwright.check.data import input_facts, target_facts
-from trainwright.check.network.graph import Pass, model_facts, rows_of_a_pass, run_once
+from trainwright.check.network.graph import (
+    Pass,
+    model_facts,
+    rows_of_a_pass,
+    run_once,
+    seconds_a_row,
+)
 from trainwright.check.optimizer import optimizer_facts
 from trainwright.check.pairing.criterion import loss_facts
 from trainwright.check.pairing.head import head_facts
@@ -32,6 +39,7 @@ from trainwright.core.phrases import phrase
 
 __all__ = ["final_score", "gather", "gather_model", "gather_pairing"]
 MOST_OUTPUTS = 60_000  # numbers of the outputs that a criterion is probed with
+MOST_PROBED = 256  # rows of the same
 Found = TypeVar("Found")
 
 
@@ -54,9 +62,10 @@ class _Tries:
 def gather(
     model: nn.Module, data: Any, *, loss: Criterion, optimizer: Optimizer | Sequence[Optimizer]
     | None = None, task: TaskKind | None = None, valid: Any = None, batch_size: int | None = None,
-    seconds: float = 1.0,
+    seconds: float = 1.0, reference: bool = True,
 ) -> Facts:  # fmt: skip
     """Facts of a program. `data` is (X, y), a DataLoader or a list of batches; so is `valid`.
+    Without `reference` no quick learners are asked what can be had.
 
     `seconds` is a soft limit: with big models fewer draws and learners are tried, and `unseen` says
     so. Training afterwards is bit-equal to training without it.
@@ -69,14 +78,20 @@ def gather(
         device = sample_device(user)
         sample = sample_from(data, device=device, batch_size=batch_size)
         held = sample_from(valid, device=device) if valid is not None else None
-        facts = _gathered(user, sample, held, loss, optimizer, task, seconds)
-    told = dict.fromkeys(str(w.message).split("\n")[0] for w in heard)
-    return replace(facts, warnings=tuple(told))
+        facts = _gathered(user, sample, held, loss, optimizer, task, seconds, reference)
+    return replace(facts, warnings=_told(heard))
+
+
+def _told(heard: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
+    """First lines, each once; those that differ in numbers alone come from a doubled batch."""
+    lines = [str(w.message).strip().split("\n")[0] for w in heard]
+    return tuple({re.sub(r"\d+", "#", line): line for line in reversed(lines)}.values())[::-1]
 
 
 def _gathered(
     user: nn.Module, sample: Sample, held: Sample | None, loss: Criterion,
     optimizer: Optimizer | Sequence[Optimizer] | None, task: TaskKind | None, seconds: float,
+    reference: bool,
 ) -> Facts:  # fmt: skip
     tries = _Tries()
     subject = Subject(user)
@@ -97,7 +112,7 @@ def _gathered(
     shape = tuple(done.outputs.shape) if done is not None else None
     targets = tries.run("targets", lambda: target_facts(sample, held, outputs=shape, task=task))
     score = None
-    if targets is not None:
+    if targets is not None and reference:
         known = targets
         score = tries.run("score", lambda: reference_facts(sample, held, known,
                                                            seconds=0.4 * seconds))  # fmt: skip
@@ -116,12 +131,16 @@ def _outputs_and_loss(
     tries: _Tries, subject: Subject, sample: Sample, loss: Criterion | None, seconds: float
 ) -> tuple[Pass | None, HeadFacts | None, LossFacts | None]:
     """One traced pass, then head and criterion by it."""
-    rows = sample.rows(rows_of_a_pass(sample))
+    each = tries.run("forward", lambda: seconds_a_row(subject, sample))
+    if each is None:
+        return None, None, None
+    rows = sample.rows(rows_of_a_pass(sample, each, 0.1 * seconds))
     done = tries.run("forward", lambda: run_once(subject, rows, loss))
     if done is None:
         return None, None, None
     found = tries.run("head", lambda: head_facts(subject, sample, seconds=0.25 * seconds,
-                                                 outputs=done.outputs.detach()))  # fmt: skip
+                                                 outputs=done.outputs.detach(),
+                                                 row_seconds=each))  # fmt: skip
     subject.restore()
     head = None
     if found is not None:
@@ -129,26 +148,31 @@ def _outputs_and_loss(
         tries.unseen.update(found[1])
     judged = None
     if loss is not None:
-        judged = tries.run("loss", lambda: _judged(done, rows, loss, head))
+        judged = tries.run("loss", lambda: _judged(done, rows, sample, loss, head))
     return done, head, judged
 
 
-def _judged(done: Pass, rows: Sample, loss: Criterion, head: HeadFacts | None) -> LossFacts:
-    """The criterion on so many rows that probing stays quick."""
+def _judged(
+    done: Pass, rows: Sample, sample: Sample, loss: Criterion, head: HeadFacts | None
+) -> LossFacts:
+    """The criterion, on so many rows that its prior means something and probing stays quick."""
     raw, first, targets = done.raw, done.outputs, rows.targets
-    each = max(1, first[0].numel()) if first.ndim else 1
-    few = max(8, MOST_OUTPUTS // each)
-    if raw is first and isinstance(targets, Tensor) and few < len(first) == len(targets):
-        raw = first = first[:few].detach()
-        targets = targets[:few]
-    return loss_facts(loss, raw, first, targets, head)
+    if raw is not first or not isinstance(targets, Tensor) or first.ndim == 0:
+        return loss_facts(loss, raw, first, targets, head)
+    most = max(8, min(MOST_PROBED, MOST_OUTPUTS // max(1, first[0].numel())))
+    if len(first) > most and len(first) == len(targets):
+        raw = first = first[:most].detach()
+        targets = targets[:most]
+    more = sample.rows(most).targets
+    matches = isinstance(more, Tensor) and len(targets) == len(first) < len(more)
+    return loss_facts(loss, raw, first, targets, head, more=more if matches else None)
 
 
 def _network(
     tries: _Tries, user: nn.Module, subject: Subject, sample: Sample, done: Pass,
     head: HeadFacts | None, loss: Criterion | None,
 ) -> ModelFacts:  # fmt: skip
-    rows = sample.rows(min(64, rows_of_a_pass(sample)))
+    rows = sample.rows(min(64, len(done.outputs) if done.outputs.ndim else 8))
     facts, unseen = model_facts(user, subject, rows, done, head=head.kind if head else None,
                                 criterion=loss)  # fmt: skip
     tries.unseen.update(unseen)
@@ -175,7 +199,7 @@ def gather_model(
             subject.restore()
     return Facts(
         head=head, loss=judged, model=network, unseen=dict(tries.unseen),
-        warnings=tuple(dict.fromkeys(str(w.message).split("\n")[0] for w in heard)),
+        warnings=_told(heard),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ LAYER_READINGS = {
     "output_sd": "standard deviation of the same",
     "zero_share": "share of values that the non-linearity sets to (nearly) zero",
     "saturated_share": "share of values in the flat part of the layer's own non-linearity",
-    "dead_share": "share of units that no example has activated in this or any earlier sample",
+    "dead_share": "share of units that no example of the last samples has activated",
     "output_gradient": "root mean square of the loss's gradient by the layer's outputs",
     "norm_drift": "|running mean - batch mean| in batch sd, of a norm layer that keeps statistics",
     "attention_entropy": "entropy of attention weights as a share of the uniform one's",
@@ -45,7 +45,7 @@ STEP_READINGS = {
     "stale_gradient": "1 when gradients were not zero before the step's first backward, else 0",
     "train_mode": "1 when the model was in training mode in forward, else 0",
     "penalty_share": "share of the loss that went backward and is not the criterion's",
-    "batch_mixture": "entropy of the batch's classes over that of all sampled batches together",
+    "batch_entropy": "entropy of the classes in the batch, in nats",
 }
 
 

@@ -10,7 +10,16 @@ from trainwright.core.errors import nearest, shown
 from trainwright.core.phrases import FOLDER, LANGUAGES, language, use_language
 from trainwright.core.records import Notice
 
-__all__ = ["LANGUAGES", "known_codes", "language", "line", "said_in", "say", "say_notice", "use_language"]
+__all__ = [
+    "LANGUAGES",
+    "known_codes",
+    "language",
+    "line",
+    "said_in",
+    "say",
+    "say_notice",
+    "use_language",
+]
 
 
 def say(code: str, /, **values: Any) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 
 from trainwright.core.diagnosis import Evidence, Finding
 from trainwright.core.facts import OptimizerFacts
-from trainwright.diagnose.case import SOLVED, CannotTell, Case, first_step_above
+from trainwright.diagnose.case import SOLVED, CannotTell, Case, first_step_above, medians
 from trainwright.diagnose.found import by_harm, found, seen
 
 ADAPTIVE = (
@@ -69,15 +69,18 @@ def learning_rate_too_high(case: Case) -> Finding | CannotTell | None:
     points = 0.0
     opening = ratio[case.opening]
     # Biases and norms start near zero; the median layer tells of the network.
-    level = float(np.nanmax(np.nanmedian(opening, axis=0))) if np.isfinite(opening).any() else 0.0
+    levels = medians(opening)
+    level = float(np.nanmax(levels)) if np.isfinite(levels).any() else 0.0
     if level > LARGE_UPDATE:
         step = first_step_above(case.history, ratio, LARGE_UPDATE)
         points += 0.3 + 0.2 * (level > 5 * LARGE_UPDATE)
-        evidence.append(seen("update_ratio", level, LARGE_UPDATE, "[source: CS231n]", step=step))
+        where = case.history.layers[int(np.nanargmax(levels))]
+        evidence.append(seen("update_ratio", level, LARGE_UPDATE, "[source: CS231n]", where=where,
+                             step=step))  # fmt: skip
     rise, at = _rise(case)
     if rise > 1.0:
         points += 0.35
-        evidence.append(seen("loss", rise, 1.0, "[assumed] of the loss to gain", step=at))
+        evidence.append(seen("loss.rise", rise, 1.0, "[assumed] of the loss to gain", step=at))
     if case.history.first_nonfinite is not None:
         points += 0.35
         evidence.append(seen("loss", "nan", "finite", step=case.history.first_nonfinite))
@@ -98,7 +101,8 @@ def learning_rate_too_high(case: Case) -> Finding | CannotTell | None:
 
 
 def _too_high(case: Case, confidence: float, evidence: list[Evidence], since: int) -> Finding:
-    return found("A401", confidence, *evidence, since=since, rate=_rate(case),
+    where = [e.where for e in evidence if e.where]
+    return found("A401", confidence, *evidence, since=since, rate=_rate(case), where=where,
                  remedies=["lower_learning_rate", "warm_up", "clip_gradient_norm"])  # fmt: skip
 
 
@@ -148,8 +152,8 @@ def learning_rate_too_low(case: Case) -> Finding | CannotTell | None:
         return CannotTell(missing="update_ratio")
     if case.solved or case.diverged or _unfinished(case) is False:
         return None
-    late = ratio[len(ratio) // 3 :]
-    level = float(np.nanmax(np.nanmedian(late, axis=0))) if np.isfinite(late).any() else np.nan
+    levels = medians(ratio[len(ratio) // 3 :])
+    level = float(np.nanmax(levels)) if np.isfinite(levels).any() else np.nan
     evidence: list[Evidence] = []
     points = 0.0
     if np.isfinite(level) and level < 10 * SMALL_UPDATE:

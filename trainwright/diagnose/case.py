@@ -239,6 +239,15 @@ def newest(values: np.ndarray) -> np.ndarray:
     return found
 
 
+def medians(values: np.ndarray) -> np.ndarray:
+    """[L], from [T, L]: the median of each column over what is a number; NaN where nothing is."""
+    found = np.full(values.shape[1], np.nan)
+    known = np.isfinite(values).any(axis=0)
+    if known.any():
+        found[known] = np.nanmedian(np.where(np.isfinite(values), values, np.nan)[:, known], axis=0)
+    return found
+
+
 def first_step_above(history: History, values: np.ndarray, threshold: float) -> int | None:
     """The first sampled step at which a [T] or [T, L] reading is above the threshold."""
     above = np.nan_to_num(values, nan=-np.inf) > threshold

@@ -19,6 +19,7 @@ IMBALANCE = 5.0  # commonest class over rarest [assumed]
 MISSED = 0.3  # recall of a class that was not learned [assumed]
 OVERLAP = 0.2  # share of validation examples that are training examples [assumed]
 ALONE = 0.985  # score of one feature alone that gives the answer away [assumed]
+UNMIXED = 0.5  # entropy of the classes in a batch over a shuffled one's [assumed]
 PER_CLASS = 20  # examples a class below which more data is the first thing to ask for [assumed]
 
 
@@ -281,14 +282,26 @@ def not_shuffled(case: Case) -> Finding | CannotTell | None:
             lacks = seen("targets.missing_class", absent[0], "in both", "counted")
             return found("D109", 0.95, lacks, kind="class_missing", remedies=["stratify"],
                          classes=absent)  # fmt: skip
-    mixture = case.history.step("batch_mixture")
-    known = mixture[~np.isnan(mixture)] if mixture is not None else np.zeros(0)
+    mixture = _mixture(case)
+    if mixture is None or mixture > UNMIXED:
+        return None
+    return found("D109", by_harm(case, sure=0.93, unknown=0.85, spared=0.6),
+                 seen("batch_entropy", mixture, UNMIXED, "[assumed]"),
+                 kind="ordered", since=1, remedies=["shuffle"])  # fmt: skip
+
+
+def _mixture(case: Case) -> float | None:
+    """Median entropy of the batches' classes over what a shuffled batch of that size has."""
+    entropy, targets = case.history.step("batch_entropy"), case.facts.targets
     batch = case.facts.batch_size or 0
-    if len(known) >= 5 and batch >= 8 and float(np.median(known)) < 0.5:
-        return found("D109", by_harm(case, sure=0.93, unknown=0.85, spared=0.6),
-                     seen("batch_mixture", float(np.median(known)), 0.5, "[assumed]"),
-                     kind="ordered", since=1, remedies=["shuffle"])  # fmt: skip
-    return None
+    if entropy is None or targets is None or batch < 8 or sum(targets.counts) == 0:
+        return None
+    known = entropy[~np.isnan(entropy)]
+    shares = np.asarray([count for count in targets.counts if count], float)
+    shares /= shares.sum()
+    # Miller 1955: a sample of B has on average (K - 1) / 2B nats less than its source.
+    expected = float(-(shares * np.log(shares)).sum()) - (len(shares) - 1) / (2 * batch)
+    return float(np.median(known)) / expected if len(known) >= 5 and expected > 0.2 else None
 
 
 def too_little_data(case: Case) -> Finding | CannotTell | None:

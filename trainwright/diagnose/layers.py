@@ -5,7 +5,7 @@ import numpy as np
 
 from trainwright.core.diagnosis import Finding
 from trainwright.core.facts import LayerFacts
-from trainwright.diagnose.case import CannotTell, Case, first_step_above, newest
+from trainwright.diagnose.case import CannotTell, Case, first_step_above, medians, newest
 from trainwright.diagnose.found import by_harm, found, seen
 
 RECTIFIED = ("relu", "relu6", "leaky_relu", "gelu", "silu", "elu", "selu", "threshold", "hardswish")
@@ -105,9 +105,7 @@ def gradient_profile(case: Case) -> tuple[list[str], np.ndarray, int] | None:
     readings = case.history.layer("output_gradient")
     layers = {x.name: x for x in case.hidden}
     if readings is not None and len(readings):
-        rows = readings[: min(5, len(readings))]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            values = np.nanmedian(np.where(np.isfinite(rows), rows, np.nan), axis=0)
+        values = medians(readings[: min(5, len(readings))])
         names = list(case.history.layers)
         step = int(case.history.steps[0])
     else:

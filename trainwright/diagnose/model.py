@@ -115,8 +115,10 @@ def overfitting(case: Case) -> Finding | CannotTell | None:
     if turned < TURNED_UP and not behind:
         return None
     confidence = 0.5 + 0.25 * (turned >= TURNED_UP) + 0.2 * behind
-    return found("M208", confidence, seen("valid.turned_up", turned, TURNED_UP, "[assumed]"),
-                 seen("score.gap", gap, 0.08, "[assumed]"), since=since,
+    evidence = [seen("score.gap", gap, 0.08, "[assumed]")]
+    if turned >= TURNED_UP:
+        evidence.insert(0, seen("valid.turned_up", turned, TURNED_UP, "[assumed]", step=since))
+    return found("M208", confidence, *evidence, since=since,
                  remedies=["keep_best_checkpoint", "add_dropout", "shrink", "add_data"],
                  gap=gap)  # fmt: skip
 

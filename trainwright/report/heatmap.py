@@ -183,7 +183,8 @@ def _scale(name: str, values: np.ndarray) -> Scale:
             return Scale(low=USUAL_UPDATE / reach, high=USUAL_UPDATE * reach, log=True,
                          centre=USUAL_UPDATE)  # fmt: skip
     high = float(good.max(initial=1e-12))
-    low = max(float(good.min(initial=high)), high / 10**DECADES)
+    lowest = float(np.quantile(good, 0.01)) if good.size else high  # one odd sample sets no scale
+    low = max(lowest, high / 10 ** (2 * DECADES))
     return Scale(low=low if low < high else high / 10, high=high, log=True)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trainwright.core.words import known_codes, say
+from trainwright.core.words import known_codes, line, say
 from trainwright.report import rule_words as words
 from trainwright.report.phrases import phrase
 
@@ -78,28 +78,28 @@ def docstring_sections(docstring: str) -> dict[str, str]:
     """`Looks like: …` of a rule's docstring -> {"looks_like": "…"}; each on one line."""
     found: dict[str, str] = {}
     key = ""
-    for line in inspect.cleandoc(docstring).splitlines():
-        heading = re.match(rf"({'|'.join(HEADINGS)}):\s*(.*)", line)
+    for written in inspect.cleandoc(docstring).splitlines():
+        heading = re.match(rf"({'|'.join(HEADINGS)}):\s*(.*)", written)
         if heading:
             key = heading[1].lower().replace(" ", "_").replace("-", "_")
             found[key] = heading[2].strip()
-        elif not line.strip():
+        elif not written.strip():
             key = ""
         elif key:
-            found[key] = f"{found[key]} {line.strip()}".strip()
+            found[key] = f"{found[key]} {written.strip()}".strip()
     return found
 
 
 def spoken_sections(page: RulePage) -> list[tuple[str, str]]:
-    """Heading and text of everything the page says, in the order in which it is read."""
+    """Heading and text of everything the page says, in the order in which it is read. What the
+    docstring says is translated in `locales/*/rule_pages.toml`; exams and source stay."""
     rows = [(say("rules.name"), page.name),
             (say("rule.heading.severity"), words.severity_word(page.severity))]  # fmt: skip
-    for key in ("looks_like", "why_it_harms", "look_alikes", "exams"):
-        text = page.sections.get(key, "")
-        if text:
-            rows.append(
-                (say(f"rule.heading.{key}"), text.replace("_", " ") if key == "exams" else text)
-            )
+    for key in ("looks_like", "why_it_harms", "look_alikes"):
+        if text := page.sections.get(key, ""):
+            rows.append((say(f"rule.heading.{key}"), line(f"rule_page.{page.code}.{key}", text)))
+    if exams := page.sections.get("exams", ""):
+        rows.append((say("rule.heading.exams"), exams.replace("_", " ")))
     kinds = [f"{kind}{say('diagnosis.colon')}{said}" for kind, said in page.kinds.items()]
     remedies = [words.remedy_line(name) for name in page.remedies]
     rows += [

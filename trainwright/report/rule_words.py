@@ -75,7 +75,8 @@ def confidence_words(confidence: float) -> str:
 
 def confidence_word(confidence: float) -> str:
     """virtually certain, very likely, likely, more likely than not, possible."""
-    name = next((name for low, name in _CONFIDENCE if confidence >= low), "possible")
+    shown = round(confidence, 2)  # as it is printed, so that word and number agree
+    name = next((name for low, name in _CONFIDENCE if shown >= low), "possible")
     return say(f"confidence.{name}")
 
 

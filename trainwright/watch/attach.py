@@ -38,6 +38,35 @@ class Hook:
         return (Hook, ())
 
 
+class Guard:
+    """Whatever of ours fails becomes an entry of `unseen`, once, and nothing else."""
+
+    def __init__(self) -> None:
+        self.unseen: dict[str, str] = {}
+
+    def hook(self, name: str, function: Callable[..., None]) -> Hook:
+        """A hook that cannot raise."""
+
+        def guarded(*args: Any) -> None:
+            try:
+                function(*args)
+            except Exception as error:
+                self.complain(name, error)
+
+        return Hook(guarded)
+
+    def safely(self, name: str, function: Callable[[], None]) -> None:
+        """Calls it; a failure is noted."""
+        try:
+            function()
+        except Exception as error:
+            self.complain(name, error)
+
+    def complain(self, name: str, error: Exception) -> None:
+        """Notes why `name` is not seen."""
+        self.unseen.setdefault(name, f"{type(error).__name__}: {error}"[:200])
+
+
 def claim(models: Sequence[nn.Module]) -> None:
     """Marks the models as watched. Raises TrainwrightError when one is already."""
     if any(m in _watched for m in models):

@@ -4,6 +4,7 @@ costs, after a short dense opening."""
 import math
 from collections import deque
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 
 OPENING_STEPS = 20  # causes are in the first steps: symptoms.md, "Watch"
@@ -54,12 +55,12 @@ class Purse:
         """Median duration of recent unsampled steps, without the one after a sample."""
         ends = list(self._ends)
         if len(ends) >= 5:
-            steps = [b - a for a, b in zip(ends[1:], ends[2:], strict=False)]
+            steps = [b - a for a, b in pairwise(ends[1:])]
             self._usual = median(steps)
         return self._usual
 
     def settle(self, *, began: float, ended: float, direct: float) -> None:
-        """A sampled step is over: it lasted `ended - began`, of which `direct` was timed as ours."""
+        """A sampled step is over: it lasted `ended - began`, of which `direct` was surely ours."""
         usual = self.usual_seconds()
         self._sampled += 1
         if usual is None:
@@ -144,15 +145,16 @@ def _within(difference: float, direct: float) -> float:
     return min(max(difference, direct), DEAR * direct + 1e-4)
 
 
-def looks_odd(losses: Sequence[float]) -> bool:
-    """The newest loss is not finite, or beyond twice the running median (in distance from the
-    lowest, so that a negative loss counts alike) [assumed]."""
-    if not losses:
-        return False
-    if not math.isfinite(losses[-1]):
-        return True
-    finite = [x for x in losses[:-1] if math.isfinite(x)]
+def odd_above(losses: Sequence[float]) -> float:
+    """The loss above which one looks odd: beyond twice the median of the last ones and above
+    their highest (a median below zero: by its own size above it) [assumed]."""
+    finite = sorted(x for x in losses if math.isfinite(x))
     if len(finite) < 8:
-        return False
-    middle = median(finite)
-    return losses[-1] - middle > max(abs(middle), 1e-12) and losses[-1] > max(finite)
+        return math.inf
+    middle = finite[len(finite) // 2]
+    return max(middle + max(abs(middle), 1e-12), finite[-1])
+
+
+def looks_odd(losses: Sequence[float]) -> bool:
+    """Whether the newest loss is odd beside those before it, or not finite."""
+    return bool(losses) and not losses[-1] <= odd_above(losses[:-1])

@@ -112,6 +112,53 @@ class Flight:
         self._rows.clear()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptBatch:
+    """One of the first batches, copied: what the model got and gave, and what the loss compared
+    it with, where that was seen."""
+
+    step: int
+    inputs: tuple[Any, ...]
+    named: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Tensor | None = None
+    targets: Tensor | None = None
+
+
+class Opening:
+    """Copies the first batches, as long as they fit into `room` bytes."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._batch: tuple[tuple[Any, ...], Mapping[str, Any]] | None = None
+        self.kept: list[KeptBatch] = []
+
+    def take(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        """What a root is called with at the start of a sampled step."""
+        size = _bytes(args) + _bytes(named)
+        self._batch = None
+        if size <= self._room:
+            self._room -= size
+            self._batch = tuple(map(_copy, args)), {n: _copy(v) for n, v in named.items()}
+
+    def close(self, step: int, outputs: Tensor | None, targets: Tensor | None) -> None:
+        """The step is over: the batch that was taken is kept with what came of it."""
+        if self._batch is not None:
+            inputs, named = self._batch
+            batch = KeptBatch(
+                step=step, inputs=inputs, named=named, outputs=outputs, targets=targets
+            )
+            self.kept.append(batch)
+        self._batch = None
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, Mapping):
+        return {n: _copy(v) for n, v in value.items()}
+    return type(value)(map(_copy, value)) if type(value) in (tuple, list) else value
+
+
 def _bytes(value: Any) -> int:
     if isinstance(value, Tensor):
         return value.numel() * value.element_size()

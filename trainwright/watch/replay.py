@@ -92,7 +92,8 @@ def replay(
         except Exception as problem:
             error = f"{type(problem).__name__}: {problem}"[:300]
     gradients = [t.grad for t in tensors.values() if t.grad is not None]
-    square = sum(float(torch.linalg.vector_norm(g.float())) ** 2 for g in gradients if not g.is_sparse)  # fmt: skip
+    norms = [torch.linalg.vector_norm(g.float()) for g in gradients if not g.is_sparse]
+    square = sum(float(n) ** 2 for n in norms)
     found = Replayed(
         loss=float(value.detach().float().mean()) if value is not None else math.nan,
         gradient_norm=math.sqrt(square) if square == square else math.nan,
@@ -119,7 +120,9 @@ def _copies(module: nn.Module, weights: Mapping[str, Tensor] | None) -> dict[str
     return tensors
 
 
-def _with_example(found: Replayed, loss: Callable[..., Tensor], outputs: Tensor, target: Tensor) -> Replayed:  # fmt: skip
+def _with_example(
+    found: Replayed, loss: Callable[..., Tensor], outputs: Tensor, target: Tensor
+) -> Replayed:
     """Adds which example of the batch the loss comes from."""
     N = len(outputs) if outputs.dim() else 0
     if N < 2 or N > MAX_EXAMPLES or target.shape[:1] != (N,):
@@ -206,7 +209,9 @@ class _Trace(TorchFunctionMode):
                 return
             low, high, bad = _range([g for g in came if g.is_floating_point()])
             own = name if operation.name in name.lower() else f"{operation.name} ({name})"
-            seen = replace(operation, name=own, direction="backward", input_low=low, input_high=high)
+            seen = replace(
+                operation, name=own, direction="backward", input_low=low, input_high=high
+            )
             self._see(seen, bad, became)
 
         return after

@@ -12,9 +12,10 @@ from torch.optim import Optimizer
 
 from trainwright.core.history import LAYER_READINGS
 from trainwright.watch.attach import Hook
+from trainwright.watch.probes.collect import Activity
 from trainwright.watch.probes.layers import Layers
 from trainwright.watch.probes.outputs import output_values, put_outputs
-from trainwright.watch.probes.probe import Activity, Probe
+from trainwright.watch.probes.probe import Probe
 from trainwright.watch.probes.weights import Fetched, Norms, Slot
 from trainwright.watch.probes.window import Window
 from trainwright.watch.record import Noise

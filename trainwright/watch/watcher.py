@@ -1,14 +1,16 @@
 """What happens in somebody's training run? A watcher tied to a model and its optimisers by hooks:
 it counts steps, chooses which to look at closely, and keeps what it saw."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Optimizer
 
 from trainwright.core.errors import TrainwrightError
@@ -16,21 +18,20 @@ from trainwright.core.history import History
 from trainwright.core.phrases import phrase
 from trainwright.store.contract import Reading
 from trainwright.watch.attach import (
-    Hook,
-    call_seconds,
+    Guard,
     check_models,
     check_optimizer,
     claim,
     frames_compiled,
-    hook_seconds,
     is_compiled,
     release,
     wraps_compiled,
 )
-from trainwright.watch.budget import Purse, looks_odd
-from trainwright.watch.flight import RING, Flight
+from trainwright.watch.budget import Purse, looks_odd, odd_above
+from trainwright.watch.flight import RING, Flight, KeptBatch, Opening
+from trainwright.watch.lasting import LastingHooks
+from trainwright.watch.probes.collect import Activity
 from trainwright.watch.probes.layers import Layers
-from trainwright.watch.probes.probe import Activity
 from trainwright.watch.probes.weights import Norms, Slot, slots_of
 from trainwright.watch.probes.window import Window
 from trainwright.watch.record import LossBuffer, Noise, Recorder
@@ -47,18 +48,6 @@ class RowBatch(Protocol):
 
     @property
     def rows(self) -> Tensor: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptBatch:
-    """One of the first batches, copied: what the model got and gave, and what the loss compared
-    it with, where that was seen."""
-
-    step: int
-    inputs: tuple[Any, ...]
-    named: Mapping[str, Any] = field(default_factory=dict)
-    outputs: Tensor | None = None
-    targets: Tensor | None = None
 
 
 class Watcher:
@@ -96,21 +85,22 @@ class Watcher:
         for one in given:
             self._take(one)
         self._criterion = loss
+        self._loss_call: tuple[str, dict[str, Any]] | None = None
         self._purse = Purse(budget)
         self._recorder = Recorder(sink)
         self._activity, self._noise, self._norms = Activity(), Noise(), Norms()
         self.flight = Flight()
-        self._unseen: dict[str, str] = {}
-        self._window = Window(self._layers, self._complain)
-        self._handles: dict[str, Any] = {}
+        self._opening = Opening(sample_bytes)
+        self._guard = Guard()
+        self._lasting = LastingHooks(self._guard)
+        self._window = Window(self._layers, self._guard.complain)
         self._sampling: SampledStep | None = None
-        self._kept: list[KeptBatch] = []
-        self._room = sample_bytes
-        self._batch: tuple[tuple[Any, ...], Mapping[str, Any]] | None = None
         self._attached = self._own = self._second = self._told = False
         self._root_called = self._open_early = False
-        self._costs: dict[str, float] = {}
+        self._cuda = any(p.is_cuda for p in self._layers.parameters)
+        self._bytes = sum(p.numel() * p.element_size() for p in self._layers.parameters)
         self._losses = LossBuffer(self._recorder)
+        self._odd_above = math.inf  # a loss beyond this is looked at at once
         self._last_sampled = -1
         self._next = self._wake = 1
         self._last_end = self._last_snapshot = 0.0
@@ -137,17 +127,12 @@ class Watcher:
         self._attached, self._stopped = True, None
         self._compiled = any(is_compiled(m) for m in self._models)
         self._frames = frames_compiled()
-        self._calibrate()
+        self._lasting.calibrate()
         self._purse.begin(began)
-        roots = [m for m in self._models if not self._compiled or wraps_compiled(m)]
-        for number, root in enumerate(roots):
-            hook = self._guard("flight recorder", self._forward_begins)
-            self._handles[f"root{number}"] = root.register_forward_pre_hook(hook, with_kwargs=True)
-        self._roots = roots
+        self._roots = [m for m in self._models if not self._compiled or wraps_compiled(m)]
+        self._lasting.add_roots(self._roots, self._forward_begins)
         if isinstance(self._criterion, nn.Module):
-            hook = self._guard("loss", self._criterion_ran)
-            self._handles["criterion"] = self._criterion.register_forward_hook(hook)
-        self._price()
+            self._lasting.add_criterion(self._criterion, self._criterion_ran)
         self._no_layers = (
             phrase("the model is compiled: its layers are seen by their weights only")
             if self._compiled
@@ -169,15 +154,13 @@ class Watcher:
         if self._sampling is not None:
             self._sampling.remove()
             self._sampling = None
-        for handle in self._handles.values():
-            handle.remove()
-        self._handles.clear()
+        self._lasting.remove()
         release(self._models)
         try:
             self._losses.flush()
             self._recorder.flush()
         except Exception as error:
-            self._complain("loss", error)
+            self._guard.complain("loss", error)
         for slot in self._slots:
             slot.forget()
         self._stopped = perf_counter()
@@ -190,12 +173,27 @@ class Watcher:
         if self._attached and len(self._optimizers) == 1:
             self._begin_steps()
 
+    def adopt_loss(self, loss: nn.Module) -> None:
+        """Takes this module for the criterion from here on."""
+        self._criterion = loss
+        if self._attached and not self._told and "criterion" not in self._lasting:
+            self._lasting.add_criterion(loss, self._criterion_ran)
+            self._lasting.price(self._purse, self.num_steps)
+
+    @property
+    def found_loss(self) -> Callable[..., Tensor] | None:
+        """The function of torch that was called on the model's outputs as a loss, where one was."""
+        if self._loss_call is None:
+            return None
+        name, settings = self._loss_call
+        return partial(getattr(functional, name), **settings)
+
     def loss(self, value: Tensor | float) -> None:
-        """This step's loss, where it is computed by a bare function; once told, it is what counts."""
+        """This step's loss, where a bare function computes it; once told, it is what counts."""
         if not self._told:
             self._told = True
-            self._drop("criterion")
-        self._losses.pending.append(value.detach() if isinstance(value, Tensor) else float(value))
+            self._lasting.drop(self._purse, "criterion", self.num_steps)
+        self._note_loss(value)
 
     def train(self, **metrics: float) -> None:
         """Training metrics at the end of an epoch."""
@@ -209,17 +207,16 @@ class Watcher:
         """For our own loop, which steps without torch's hooks: all optimisers have moved."""
         if not self._own:
             self._own = True
-            self._drop("counter")
-            for number in range(len(self._roots)):
-                self._drop(f"root{number}")
+            for name in ("counter", "root"):
+                self._lasting.drop(self._purse, name, self.num_steps)
             self.flight.clear()
         if batches:
             self.flight.note_rows(self.num_steps + 1, [b.rows for b in batches])
-        self._losses.pending.append(loss)
+        self._note_loss(loss)
         sampling = self._sampling
         if sampling is not None:
             sampling.rate = rate
-            self._safely("update", sampling.own_update)
+            self._guard.safely("update", sampling.own_update)
         self._stepped()
 
     def history(self) -> History:
@@ -244,12 +241,12 @@ class Watcher:
     @property
     def kept(self) -> tuple[KeptBatch, ...]:
         """The first batches, copied."""
-        return tuple(self._kept)
+        return tuple(self._opening.kept)
 
     @property
     def unseen(self) -> Mapping[str, str]:
         """What could not be seen, and why."""
-        return self._unseen | self._recorder.unseen
+        return self._guard.unseen | self._recorder.unseen
 
     # each step ---------------------------------------------------------------------------------
 
@@ -260,26 +257,32 @@ class Watcher:
         if len(losses.pending) != len(losses.steps):
             losses.close_step(self.num_steps)
         if self._sampling is not None:
-            self._safely("sampled step", self._finish)
+            self._guard.safely("sampled step", self._finish)
         else:
             self._last_end = now = perf_counter()
             self._purse.ends.append(now)
         if self.num_steps >= self._wake:
-            self._safely("sampling", self._wake_up)
+            self._guard.safely("sampling", self._wake_up)
+
+    def _note_loss(self, loss: Tensor | float) -> None:
+        """Numbers at once where that needs no waiting; tensors of other devices stay tensors."""
+        if isinstance(loss, Tensor):
+            if not loss.is_cpu or loss.numel() != 1:
+                self._losses.pending.append(loss.detach())
+                return
+            loss = loss.item()
+        self._losses.pending.append(loss)
+        if loss > self._odd_above or (
+            loss - loss != 0.0 and self._recorder.losses.first_nonfinite is None
+        ):
+            self._wake = 0
 
     def _criterion_ran(self, module: nn.Module, args: Sequence[Any], out: Any) -> None:
         if isinstance(out, Tensor) and out.requires_grad:
-            self._losses.pending.append(out.detach())
+            self._note_loss(out)
             sampling = self._sampling
-            if (
-                sampling is not None
-                and len(args) > 1
-                and isinstance(args[0], Tensor)
-                and isinstance(args[1], Tensor)
-            ):
-                name = sampling.probe.pair[0] if sampling.probe.pair is not None else ""
-                if not name:
-                    sampling.probe.pair = (name, args[0].detach(), args[1].detach())
+            if sampling is not None and len(args) > 1 and sampling.probe.pair is None:
+                sampling.probe.own_pair(args[0], args[1])
 
     def _forward_begins(
         self, module: nn.Module, args: tuple[Any, ...], named: Mapping[str, Any]
@@ -303,7 +306,7 @@ class Watcher:
         if first:
             self.flight.note_random(sampling.step, cuda=self._cuda)
             if self._purse.in_opening and not self._own:
-                self._batch = self._copied(args, named)
+                self._opening.take(args, named)
         self._window.active = was
         if not self._window.is_open and not self._no_layers:
             self._open_window(sampling)
@@ -312,10 +315,8 @@ class Watcher:
     # sampled steps ------------------------------------------------------------------------------
 
     def _begin_steps(self) -> None:
-        hook = self._guard("steps", self._stepped)
-        self._handles["counter"] = self._optimizers[0].register_step_post_hook(hook)
-        self._cuda = any(p.is_cuda for p in self._layers.parameters)
-        self._bytes = sum(p.numel() * p.element_size() for p in self._layers.parameters)
+        self._lasting.add_counter(self._optimizers[0], self._stepped)
+        self._lasting.price(self._purse, self.num_steps)
         if self._bytes <= SMALL_BYTES:
             self.flight.take_snapshot(self.num_steps, self._models)
         self._last_snapshot = perf_counter()
@@ -333,18 +334,18 @@ class Watcher:
             began=self._last_end,
             last_sampled=self._last_sampled,
         )
-        sampling.probe.complain = self._complain
-        sampling.install(self._roots, self._guard, first=self._optimizers[0])
-        if "root0" not in self._handles:
+        sampling.probe.complain = self._guard.complain
+        sampling.install(self._roots, self._guard.hook, first=self._optimizers[0])
+        if "root" not in self._lasting:
             for root in self._roots:
-                hook = self._guard("flight recorder", self._forward_begins)
+                hook = self._guard.hook("flight recorder", self._forward_begins)
                 sampling.keep(root.register_forward_pre_hook(hook, with_kwargs=True))
         if (
-            "criterion" not in self._handles
+            "criterion" not in self._lasting
             and isinstance(self._criterion, nn.Module)
             and not self._told
         ):
-            hook = self._guard("loss", self._criterion_ran)
+            hook = self._guard.hook("loss", self._criterion_ran)
             sampling.keep(self._criterion.register_forward_hook(hook))
         if self._own or self.num_steps == 0:
             for slot in self._slots:
@@ -357,16 +358,16 @@ class Watcher:
 
     def _open_window(self, sampling: SampledStep) -> None:
         if not self._window.open(sampling.probe):
-            self._unseen["layers"] = phrase(
+            self._guard.unseen["layers"] = phrase(
                 "another mode of torch was active: layers were not seen on some steps"
             )
 
     def _window_away(self) -> None:
         if not self._window.close():
-            self._unseen["layers"] = phrase(
+            self._guard.unseen["layers"] = phrase(
                 "steps and forwards run in different threads: layers are not seen"
             )
-            self._no_layers = self._unseen["layers"]
+            self._no_layers = self._guard.unseen["layers"]
 
     def _finish(self) -> None:
         """The sampled step is over: read, record, settle the bill, plan the next."""
@@ -385,7 +386,11 @@ class Watcher:
                     self._losses.of_step(self.num_steps), self._noise, self._norms
                 )
             self._recorder.sample(self.num_steps, layer, numbers)
-            self._keep(sampling)
+            pair, outputs = sampling.probe.pair, sampling.probe.root_outputs
+            self._loss_call = self._loss_call or sampling.probe.loss_call
+            self._opening.close(
+                sampling.step, outputs[-1] if outputs else None, pair[2] if pair else None
+            )
             if looks_odd([*self._recorder.losses.recent, numbers["loss"]]):
                 self._purse.alarm()
             if not self._losses.steps and numbers["loss"] == numbers["loss"]:
@@ -408,7 +413,7 @@ class Watcher:
                 "parts of the program are compiled: layers are seen by their weights only"
             )
         if self._no_layers:
-            self._unseen["layers"] = self._no_layers
+            self._guard.unseen["layers"] = self._no_layers
         now = perf_counter()
         price = self._bytes / COPY_BYTES_PER_SECOND
         if (
@@ -426,22 +431,25 @@ class Watcher:
         else:
             self._second = False
             self._next = self._purse.next_step(step, now)
-        self._economise()
+        self._lasting.economise(self._purse, self.num_steps)
         self._set_wake()
 
     def _set_wake(self) -> None:
-        block = LOSS_BLOCK if self._handles.get("criterion") or self._told or self._own else 10**9
+        block = LOSS_BLOCK if "criterion" in self._lasting or self._told or self._own else 10**9
         self._wake = min(self._next - 1, self.num_steps + block)
 
     def _wake_up(self) -> None:
         """Not each step: move losses, and arm the next step if it is one to sample."""
         began = perf_counter()
-        if len(self._losses.steps) >= LOSS_BLOCK:
+        odd = self._wake == 0
+        if odd or len(self._losses.steps) >= LOSS_BLOCK:
             if self._cuda:
                 self._losses.pack()
-            elif self._losses.flush() and looks_odd(self._recorder.losses.recent):
+            elif self._losses.flush() and (odd or looks_odd(self._recorder.losses.recent)):
                 self._purse.alarm()
                 self._next = self.num_steps + 1
+            # after an alarm the next may come with the next block
+            self._odd_above = math.inf if odd else odd_above(self._recorder.losses.recent)
             self._purse.pay(perf_counter() - began)
         if self.num_steps + 1 >= self._next:
             free = self._purse.in_opening or self._second
@@ -452,101 +460,8 @@ class Watcher:
             self._next = self._purse.next_step(self.num_steps, began)
         self._set_wake()
 
-    def _economise(self) -> None:
-        """Drops what each step pays for when that alone would use the budget up."""
-        usual = self._purse.usual_seconds()
-        if usual is None or self._own:
-            return
-        allowed = self._purse.share * usual
-        if "root0" in self._handles and self._costs["root"] > 0.25 * allowed:
-            for number in range(len(self._roots)):
-                self._drop(f"root{number}")
-            self._unseen["flight recorder"] = phrase(
-                "steps are so short that only sampled batches are kept"
-            )
-        if "criterion" in self._handles and self._costs["criterion"] > 0.6 * allowed:
-            self._drop("criterion")
-            self._unseen["loss"] = phrase(
-                "steps are so short that the loss is read on sampled steps only"
-            )
-
-    def _drop(self, name: str) -> None:
-        """Takes one lasting hook away, and its share out of each step's cost."""
-        handle = self._handles.pop(name, None)
-        if handle is not None:
-            handle.remove()
-            self._price()
-
-    def _price(self) -> None:
-        """What each step costs from here on; earlier steps keep their price."""
-        parts = [
-            c
-            for n, c in self._costs.items()
-            if n == "steps" or (n == "root" and "root0" in self._handles) or n in self._handles
-        ]
-        now = sum(parts)
-        self._purse.spent += (self._purse.each - now) * self.num_steps
-        self._purse.each = now
-
-    def _calibrate(self) -> None:
-        ends: list[float] = []
-        self._costs["root"], self._costs["criterion"] = hook_seconds()
-        self._costs["steps"] = 2 * call_seconds(lambda: ends.append(perf_counter() + len(ends)))
-
-    # odds and ends of safety --------------------------------------------------------------------
-
     def _take(self, optimizer: Optimizer) -> None:
         slots, holds_some = slots_of([*self._optimizers, optimizer], self._layers)
         check_optimizer(optimizer, holds_some)
         self._optimizers.append(optimizer)
         self._slots = slots
-
-    def _copied(
-        self, args: tuple[Any, ...], named: Mapping[str, Any]
-    ) -> tuple[tuple[Any, ...], Mapping[str, Any]] | None:
-        size = sum(
-            t.numel() * t.element_size() for t in [*args, *named.values()] if isinstance(t, Tensor)
-        )
-        if size > self._room:
-            return None
-        self._room -= size
-        copies = [
-            a.detach().clone() if isinstance(a, Tensor) else a for a in [*args, *named.values()]
-        ]
-        return tuple(copies[: len(args)]), dict(zip(named, copies[len(args) :], strict=True))
-
-    def _keep(self, sampling: SampledStep) -> None:
-        batch, self._batch = self._batch, None
-        if batch is None:
-            return
-        outputs = sampling.probe.root_outputs[-1] if sampling.probe.root_outputs else None
-        targets = sampling.probe.pair[2] if sampling.probe.pair is not None else None
-        self._kept.append(
-            KeptBatch(
-                step=sampling.step,
-                inputs=batch[0],
-                named=batch[1],
-                outputs=outputs,
-                targets=targets,
-            )
-        )
-
-    def _guard(self, name: str, function: Callable[..., None]) -> Hook:
-        """A hook whose failure becomes an entry of `unseen` and nothing else."""
-
-        def guarded(*args: Any) -> None:
-            try:
-                function(*args)
-            except Exception as error:
-                self._complain(name, error)
-
-        return Hook(guarded)
-
-    def _safely(self, name: str, function: Callable[[], None]) -> None:
-        try:
-            function()
-        except Exception as error:
-            self._complain(name, error)
-
-    def _complain(self, name: str, error: Exception) -> None:
-        self._unseen.setdefault(name, f"{type(error).__name__}: {error}"[:200])

@@ -1,6 +1,7 @@
 """Does the gradient reach every parameter, and what cuts it off? One traced forward and backward;
 all facts of the network come together here."""
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -53,11 +54,22 @@ class Pass:
     error: str | None = None
 
 
-def rows_of_a_pass(sample: Sample) -> int:
-    """So many that batch statistics mean something, so few that it is quick."""
+def rows_of_a_pass(sample: Sample, row_seconds: float = 0.0, seconds: float = 0.1) -> int:
+    """So many that batch statistics mean something, so few that a forward takes `seconds`."""
     first = first_tensor(sample.inputs)
     each = first[0].numel() if first is not None and first.ndim > 1 else 1
-    return min(MOST_ROWS, max(8, VALUES_A_PASS // max(1, each)))
+    affordable = int(seconds / max(row_seconds, 1e-9))
+    return max(8, min(MOST_ROWS, VALUES_A_PASS // max(1, each), affordable))
+
+
+@torch.no_grad()
+def seconds_a_row(subject: Subject, sample: Sample) -> float:
+    """Of a forward in eval mode, measured on two rows once it has run warm."""
+    module, few = subject.restore().eval(), sample.rows(2)
+    sample.rows(1).run(module)
+    began = time.perf_counter()
+    few.run(module)
+    return (time.perf_counter() - began) / few.num_rows
 
 
 def run_once(subject: Subject, sample: Sample, criterion: Criterion | None) -> Pass:
@@ -155,7 +167,7 @@ def model_facts(
     named = dict(model.named_parameters())
     difference = tried("mode_difference", behaviour.mode_difference, subject, sample)
     if difference is None:
-        unseen.setdefault("model.mode_difference", "batch norm has seen no batch yet")
+        unseen.setdefault("model.mode_difference", "fresh batch norm, or outputs not finite")
     facts = ModelFacts(
         num_parameters=sum(p.numel() for p in named.values()),
         layers=layer_facts(subject.module, done.trace, done.end, gradients=reached,
@@ -171,7 +183,8 @@ def model_facts(
         is_training=model.training, gradient_missing=missing, gradient_zero=zero,
         frozen=tuple(n for n, p in named.items() if not p.requires_grad),
         cuts=_cuts(done, missing, zero),
-        bad_gradients=tried("bad_gradients", _bad_gradients, subject, sample, done, criterion) or (),
+        bad_gradients=tried("bad_gradients", _bad_gradients, subject, sample, done, criterion)
+        or (),
         unregistered=unregistered(model), input_norm=_input_norm(done),
     )  # fmt: skip
     return facts, unseen
@@ -195,7 +208,8 @@ def _cuts(
         stops = node.is_cut and upstream & lost
         flattens = node.operation in ZERO_GRADIENT and upstream & still
         if node.grows_gradient and (stops or flattens):
-            found.append((node.operation, node.line or ""))
+            name = f"no_grad ({node.operation})" if node.without_grad else node.operation
+            found.append((name, node.line or ""))
     return tuple(dict.fromkeys(found))
 
 

@@ -19,6 +19,7 @@ from trainwright.check.network.trace import (
     Node,
     Trace,
     consumers,
+    layer_name,
     words,
 )
 from trainwright.core.facts import LayerFacts, LayerKind
@@ -205,12 +206,22 @@ def layer_facts(
     taken_by = consumers(trace.nodes)
     facts: dict[str, LayerFacts] = {}
     for node in trace.nodes[:end]:
-        if not node.layer or node.layer in facts:
+        if not node.layer:
+            continue
+        if node.layer in facts and facts[node.layer].kind != _kind(node):
+            node.layer = _other_name(node, trace, facts)  # one tensor serves as two layers
+        if node.layer in facts:
             continue
         own = {n: weights[n] for n in node.parameters if n in weights}
         follows = after(node, taken_by, end)
         facts[node.layer] = _one(node, own, follows, weights, gradients, output_gradient)
     return tuple(facts.values())
+
+
+def _other_name(node: Node, trace: Trace, taken: Mapping[str, LayerFacts]) -> str:
+    """The name under which a tied tensor is also known, if it has one that is free."""
+    known = [layer_name(a) for p in node.parameters for a in trace.aliases.get(p, [])]
+    return next((name for name in known if name not in taken), node.layer)
 
 
 def _one(

@@ -77,6 +77,7 @@ class Node:
     from_data: bool = False  # depends on the model's inputs
     grows_gradient: bool = False  # depends on a trainable parameter, cut or not
     is_cut: bool = False  # arguments require a gradient and the result does not
+    without_grad: bool = False  # ran under no_grad
     line: str | None = None
     layer: str = ""  # name, of operations with weights
     shape: tuple[int, ...] = ()
@@ -102,6 +103,10 @@ class Trace(TorchFunctionMode):
         self.names: dict[int, str] = {}
         for name, parameter in module.named_parameters(remove_duplicate=False):
             self.names.setdefault(id(parameter), name)
+        self.buffers = {id(b) for b in module.buffers()}
+        self.aliases: dict[str, list[str]] = {}
+        for name, parameter in module.named_parameters(remove_duplicate=False):
+            self.aliases.setdefault(self.names[id(parameter)], []).append(name)
         self.trainable = {id(p) for p in module.parameters() if p.requires_grad}
         self.calm, self.before, self.after, self.gradient = calm, before, after, gradient
         self.nodes: list[Node] = []
@@ -172,7 +177,9 @@ class Trace(TorchFunctionMode):
                 parents.append(made)
                 if not made.from_data:
                     parameters += made.parameters
-        if name in SOURCES and not parents and self._ended:
+            elif self._ended and id(tensor) not in self.buffers:
+                parents.append(self._ended[-1])  # it came from outside torch
+        if self._ended and not parents and name in SOURCES:
             parents.append(self._ended[-1])
         node = Node(
             operation=name, parents=tuple(parents), parameters=tuple(dict.fromkeys(parameters)),
@@ -186,8 +193,7 @@ class Trace(TorchFunctionMode):
             node.layer = self._layer_name(tensors, node)
         if node.layer or node.is_cut or name in ZERO_GRADIENT:
             node.line = users_line()
-        if node.is_cut and not torch.is_grad_enabled():
-            node.operation = f"no_grad ({name})"
+        node.without_grad = not torch.is_grad_enabled()
         if name in ENDS and node.grows_gradient:
             self._ended.append(node)
         self.nodes.append(node)

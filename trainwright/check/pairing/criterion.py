@@ -91,38 +91,47 @@ def _copied(criterion: Criterion) -> Criterion:
 
 
 def loss_facts(
-    criterion: Criterion, raw: Any, first: Tensor, targets: Any, head: HeadFacts | None = None
-) -> LossFacts:
-    """Probe `criterion` on one batch: `raw` is what the model returned, with the tensor `first`."""
-    judge = Judge(criterion, raw, first, targets)
+    criterion: Criterion, raw: Any, first: Tensor, targets: Any, head: HeadFacts | None = None, *,
+    more: Tensor | None = None,
+) -> LossFacts:  # fmt: skip
+    """Probe `criterion` on one batch: `raw` is what the model returned, with the tensor `first`.
+
+    `more` targets: outputs made by hand need no model, and the prior of a few rows says little.
+    """
+    own = Judge(criterion, raw, first, targets)
     try:
-        own = judge.loss(first.detach())
+        given = own.loss(first.detach())
     except Exception as error:
         return LossFacts(error=f"{type(error).__name__}: {error}")
-    scalar = not isinstance(own, Tensor) or own.ndim == 0
-    initial = judge(first.detach())
+    scalar = not isinstance(given, Tensor) or given.ndim == 0
+    initial, shape = own(first.detach()), tuple(first.shape)
+    if more is not None and raw is first and shape[0] not in shape[1:]:
+        raw = first = first.new_zeros((len(more), *shape[1:]))
+        targets, factor = more, len(more) / shape[0]
+    else:
+        factor = 1.0
     answers = answers_for(targets, tuple(first.shape))
-    wide = Judge(criterion, raw, first, answers.doubled())
-    precise = math.isfinite(wide(answers.middle()))
-    judge = wide if precise else judge
-    if not precise:
+    single = Judge(criterion, raw, first, targets)
+    judge = Judge(criterion, raw, first, answers.doubled())
+    if not math.isfinite(judge(answers.middle())):
         judge = _Narrow(criterion, raw, first, targets)
     expects, family, falls = _character(judge, answers)
     exclusive = _exclusive(judge, answers)
     if family == "hinge" and answers.kind == "indices" and answers.num_classes > 1:
         exclusive = True
-    kind = _takes(judge, answers, expects, family, exclusive)
-    signed = judge if falls is not False else None
+    search, reduction = falls is not False, _reduction(judge, answers)
+    perfect = lowest_free(judge, answers, expects, search=search)
+    initial *= factor if reduction == "sum" else 1.0
     return LossFacts(
-        expects=expects, family=family, target_kind=kind, exclusive=exclusive,
-        falls_when_right_rises=falls, scalar=scalar, reduction=_reduction(judge, answers),
-        broadcasts=_broadcasts(judge, answers, tuple(first.shape)),
-        differentiable=_differentiable(judge, answers, first),
-        nonfinite_at=finite_everywhere(Judge(criterion, raw, first, targets), answers, head),
+        expects=expects, family=family, exclusive=exclusive, falls_when_right_rises=falls,
+        target_kind=_takes(judge, answers, expects, family, exclusive), scalar=scalar,
+        reduction=reduction, broadcasts=_broadcasts(judge, answers, tuple(first.shape)),
+        differentiable=_differentiable(judge, answers, own),
+        nonfinite_at=finite_everywhere(single, answers, head),
         initial=initial if math.isfinite(initial) else None,
-        prior=lowest_constant(judge, answers, expects, exclusive, search=signed is not None),
-        perfect=lowest_free(judge, answers, expects, search=signed is not None),
-        reachable=lowest_in_head(judge, answers, expects, head) if signed is not None else None,
+        prior=lowest_constant(judge, answers, expects, exclusive, search=search),
+        perfect=perfect,
+        reachable=lowest_in_head(judge, answers, expects, head, perfect) if search else None,
     )  # fmt: skip
 
 
@@ -298,7 +307,7 @@ def _takes(
     if family in ("squared", "absolute") or answers.truth is None:
         return "real" if family in ("squared", "absolute") else None
     targets, base = answers.doubled(), answers.middle()
-    if family is None or judge(base) == judge(2 * base):
+    if family is None or judge(base) == judge(answers.middle(seed=2)):
         return None
     if expects in ("margins", "logits") and isinstance(targets, Tensor):
         ones, zeros = torch.ones_like(targets), torch.zeros_like(targets)
@@ -354,10 +363,10 @@ def _broadcasts(judge: Judge, answers: Answers, shape: tuple[int, ...]) -> bool:
     return int(moved.sum()) > 1 and not least and _finite(other)
 
 
-def _differentiable(judge: Judge, answers: Answers, first: Tensor) -> bool:
+def _differentiable(judge: Judge, answers: Answers, own: Judge) -> bool:
     """Some outputs get a gradient that is not zero."""
-    tried = [answers.middle(), first.detach().double(), 4 * answers.middle() - 2]
-    slopes = [judge.gradient(outputs) for outputs in tried]
+    slopes = [judge.gradient(o) for o in (answers.middle(), 4 * answers.middle() - 2)]
+    slopes.append(own.gradient(own.first))
     if all(s is None for s in slopes):
         return False
     return any(bool(s.any()) for s in slopes if s is not None) or answers.num_classes == 1

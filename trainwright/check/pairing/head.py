@@ -43,9 +43,15 @@ def class_axis(shape: tuple[int, ...], targets: object) -> int | None:
 
 
 def head_facts(
-    subject: Subject, sample: Sample, *, seconds: float = 0.3, outputs: Tensor | None = None
+    subject: Subject,
+    sample: Sample,
+    *,
+    seconds: float = 0.3,
+    outputs: Tensor | None = None,
+    row_seconds: float = 0.0,
 ) -> tuple[HeadFacts, dict[str, str]]:
-    """Facts, and what had to be left out. `outputs` are those at the weights as given.
+    """Facts, and what had to be left out. `outputs` are those at the weights as given,
+    `row_seconds` what one row's forward takes.
 
     Draws: He-scaled normal weights, biases N(0, 1), scales of norm layers near 1; every third times
     three; two more times ten, to tell bounded outputs from growing ones.
@@ -54,15 +60,14 @@ def head_facts(
     started = time.perf_counter()
     module = subject.restore().eval()
     first = outputs if outputs is not None else _outputs(module, given)
-    each = time.perf_counter() - started
-    if each > seconds / 8 and given.num_rows > 8:
-        given = given.pick(np.arange(8))
+    affordable = int(seconds / (2 * FEWEST_DRAWS) / max(row_seconds, 1e-9))
+    given = given.pick(np.arange(min(given.num_rows, max(4, affordable))))
     standard = _standardised(given)
     plain: list[Tensor] = []
     usual: list[Tensor] = []
     wide: list[Tensor] = []
     own = torch.Generator().manual_seed(0)
-    pool = torch.randn(POOL if _largest(module) > POOL else 0, generator=own)
+    pool = normal_pool(module, own)
     for number in range(NUM_DRAWS):
         if number >= FEWEST_DRAWS and time.perf_counter() - started > seconds:
             break
@@ -105,8 +110,10 @@ def _standardised(sample: Sample) -> Sample:
                   num_examples=sample.num_examples, batch_size=sample.batch_size)  # fmt: skip
 
 
-def _largest(module: nn.Module) -> int:
-    return max(p.numel() for p in module.parameters())
+def normal_pool(module: nn.Module, own: torch.Generator) -> Tensor:
+    """Normal numbers to fill big tensors from; none for small models, which draw their own."""
+    largest = max(p.numel() for p in module.parameters())
+    return torch.randn(POOL if largest > POOL // 4 else 0, generator=own)
 
 
 @torch.no_grad()

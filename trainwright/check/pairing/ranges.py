@@ -151,12 +151,12 @@ def _ideal(answers: Answers, expects: Expects | None) -> list[Tensor | None]:
 
 
 def lowest_in_head(
-    judge: Loss, answers: Answers, expects: Expects | None, head: HeadFacts | None
+    judge: Loss, answers: Answers, expects: Expects | None, head: HeadFacts | None,
+    perfect: float | None,
 ) -> float | None:  # fmt: skip
-    """Loss of the best outputs that the head's last activation allows."""
+    """Loss of the best outputs that the head's last activation allows; `perfect`: of the best."""
     if head is None or head.sums_over in ("batch", "other"):
         return None
-    perfect = lowest_free(judge, answers, expects, search=False)
     if head.kind == "linear":
         return perfect
     if head.kind == "constant":

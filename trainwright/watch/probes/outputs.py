@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from trainwright.watch.probes.probe import Collector, Probe
+from trainwright.watch.probes.collect import Collector
+from trainwright.watch.probes.probe import Probe
 
 MAX_ROWS = 512
 MAX_CLASSES = 4096

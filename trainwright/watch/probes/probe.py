@@ -2,7 +2,6 @@
 to the host in one transfer at its end."""
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trainwright.watch.probes.collect import Activity, Collector
 from trainwright.watch.probes.layers import Layers, Nonlinearity
 
 MAX_VALUES = 2**13  # of one activation are looked at [measured: 2 us an operation, 2**14: 4 us]
@@ -17,77 +17,6 @@ MAX_CALLS = 8  # of one layer in one step; a cell in a long loop is sampled at i
 AVERAGED = ("zero_share", "saturated_share", "dead_share", "norm_drift", "attention_entropy")
 ATTENTION_EXAMPLES = 8
 ATTENTION_QUERIES = 64
-
-
-class Collector:
-    """Device scalars by what they are and whose, and their one transfer.
-
-    `put` takes a one-element tensor; on the host it is multiplied by `factor`.
-    """
-
-    def __init__(self) -> None:
-        self._kinds: list[str] = []
-        self._places: list[int] = []
-        self._factors: list[float] = []
-        self._scalars: list[Tensor] = []
-
-    def put(self, kind: str, scalar: Tensor, at: int = -1, factor: float = 1.0) -> None:
-        """Remember `scalar` as one of `kind`, of the layer with index `at`."""
-        self._kinds.append(kind)
-        self._places.append(at)
-        self._factors.append(factor)
-        self._scalars.append(scalar)
-
-    def put_all(self, kind: str, scalars: Sequence[Tensor], places: Sequence[int]) -> None:
-        """One scalar each for the layers with these indices."""
-        self._kinds += [kind] * len(scalars)
-        self._places += places
-        self._factors += [1.0] * len(scalars)
-        self._scalars += scalars
-
-    def fetch(self) -> Mapping[str, list[tuple[int, float]]]:
-        """(layer index, value) pairs by kind, after one transfer per device."""
-        found: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
-        if not self._scalars:
-            return found
-        rows = zip(self._kinds, self._places, self._factors, self._values(), strict=True)
-        for kind, at, factor, value in rows:
-            found[kind].append((at, value * factor))
-        return found
-
-    def _values(self) -> list[float]:
-        first = self._scalars[0].device
-        if any(s.device != first for s in self._scalars):
-            values = [math.nan] * len(self._scalars)
-            for device in {s.device for s in self._scalars}:
-                places = [i for i, s in enumerate(self._scalars) if s.device == device]
-                part = torch.stack([_plain(self._scalars[i]) for i in places]).tolist()
-                for i, value in zip(places, part, strict=True):
-                    values[i] = value
-            return values
-        return torch.stack([_plain(s) for s in self._scalars]).tolist()
-
-
-def _plain(scalar: Tensor) -> Tensor:
-    if scalar.dtype is torch.float32 and scalar.dim() == 0:
-        return scalar
-    return scalar.reshape(()).to(torch.float32)
-
-
-class Activity:
-    """Which units have ever been active: a share per unit and layer, kept on the device."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, Tensor] = {}
-
-    def share_never(self, layer: str, active: Tensor) -> Tensor:
-        """Adds what was seen now, `active` [unit] >= 0; the share of units never above zero."""
-        seen = self._seen.get(layer)
-        if seen is None or seen.shape != active.shape:
-            seen = self._seen[layer] = active.clone()
-        else:
-            torch.maximum(seen, active, out=seen)
-        return 1.0 - torch.gt(seen, 0, out=torch.empty_like(seen)).mean()
 
 
 class Probe:
@@ -103,6 +32,7 @@ class Probe:
         self.losses: list[Tensor] = []  # of loss functions
         self.backward_losses: list[Tensor] = []
         self.pair: tuple[str, Tensor, Tensor] | None = None  # loss function, outputs, targets
+        self.loss_call: tuple[str, dict[str, Any]] | None = None  # of torch's, on a root's outputs
         self.root_outputs: list[Tensor] = []
         self.unscaled_by: Tensor | None = None
         self.backward_norm: Tensor | None = None
@@ -146,7 +76,7 @@ class Probe:
             above = torch.gt(values, applied.low, out=torch.empty_like(values))
             units = above.mean(dim=_others(values, 1 if given.dim() > 3 else -1))
             self._put(owners, "zero_share", 1.0 - units.mean())
-            never = self._activity.share_never(layer, units)
+            never = self._activity.share_never(layer, units, values.numel() / units.numel())
             self._put(owners, "dead_share", never)
             if applied.high is not None:
                 self._put(owners, "saturated_share", _share_beyond(values, None, applied.high))
@@ -159,7 +89,11 @@ class Probe:
         if "relu" in name:
             units = torch.gt(values, 0, out=torch.empty_like(values)).mean(dim=_others(values, -1))
             self._put([layer], "zero_share", 1.0 - units.mean())
-            self._put([layer], "dead_share", self._activity.share_never(layer, units))
+            self._put(
+                [layer],
+                "dead_share",
+                self._activity.share_never(layer, units, values.numel() / units.numel()),
+            )
         else:  # |h| >= tanh(2.6)
             self._put([layer], "saturated_share", _share_beyond(values, -0.989, 0.989))
         self.nonlinearities.setdefault(layer, "relu" if "relu" in name else "tanh")
@@ -245,6 +179,11 @@ class Probe:
         )
         if isinstance(target, Tensor) and fits:
             self.pair = (name, outputs.detach(), target.detach())
+
+    def own_pair(self, outputs: Any, target: Any) -> None:
+        """What a criterion of the user's own was called with."""
+        if isinstance(outputs, Tensor) and isinstance(target, Tensor):
+            self.pair = ("", outputs.detach(), target.detach())
 
     def backward(self, loss: Tensor) -> None:
         """A backward pass begins at `loss`."""
@@ -388,16 +327,13 @@ def _others(values: Tensor, axis: int) -> list[int]:
 
 def _share_beyond(values: Tensor, low: float | None, high: float | None) -> Tensor:
     """Share of values at or outside the bounds."""
-    if low is None or high is None:
-        beyond = (
-            torch.ge(values, high, out=torch.empty_like(values))
-            if high is not None
-            else torch.le(values, low, out=torch.empty_like(values))
-        )  # pyright: ignore[reportArgumentType]
-        return beyond.mean()
-    middle, half = (low + high) / 2, (high - low) / 2
-    away = (values - middle if middle else values).abs()
-    return torch.ge(away, half, out=torch.empty_like(away)).mean()
+    if low is not None and high is not None:
+        middle, half = (low + high) / 2, (high - low) / 2
+        values, high = (values - middle if middle else values).abs(), half
+    elif low is not None:
+        values, high = -values, -low
+    assert high is not None, "one bound at least"
+    return torch.ge(values, high, out=torch.empty_like(values)).mean()
 
 
 def _average(
@@ -405,8 +341,8 @@ def _average(
 ) -> None:
     """Means by layer, or roots of means of squares, into `row`."""
     counts: dict[int, int] = {}
-    for at, value in pairs:
-        value = value * value if squared else value
+    for at, given in pairs:
+        value = given * given if squared else given
         count = counts[at] = counts.get(at, 0) + 1
         row[at] = value if count == 1 else row[at] + (value - row[at]) / count
     if squared:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import UninitializedParameter
 from torch.optim import Optimizer
 
+from trainwright.watch.probes.collect import Collector
 from trainwright.watch.probes.layers import Layers
-from trainwright.watch.probes.probe import Collector
 
 Fetched = Mapping[str, Sequence[tuple[int, float]]]
 KEPT_BYTES = 64_000_000  # copies below this stay allocated between samples [assumed]
@@ -38,7 +39,7 @@ class Slot:
             if len(self._old) != len(self.parameters):
                 self._old = [p.detach().clone() for p in self.parameters]
             elif self._old:
-                torch._foreach_copy_(self._old, self.parameters)
+                torch._foreach_copy_(self._old, self.parameters)  # pyright: ignore[reportPrivateImportUsage]
 
     def keep_gradients(self, collector: Collector, layers: Layers) -> None:
         """Notes the gradients that the optimiser gets, and puts their norms."""
@@ -54,7 +55,8 @@ class Slot:
         """The optimiser has stepped: norms of weights and updates, and the products with the step
         before, if that was sampled. Totals over all layers are of the `first` slot only."""
         with torch.no_grad():
-            updates = list(torch._foreach_sub(self.parameters, self._old))
+            updates = torch._foreach_sub(self.parameters, self._old)  # pyright: ignore[reportPrivateImportUsage]
+            updates = list(updates)
             collector.put_all("weight", _norms(self._old), self._places)
             update_norms = _norms(updates)
             collector.put_all("update", update_norms, self._places)
@@ -64,13 +66,16 @@ class Slot:
                 collector.put_all("along", along, [-1] * len(along))
                 some = [update_norms[i] for i in self._given]
                 collector.put_all("update_given", some, [-1] * len(some))
-            if self._last is not None and self._last[:2] == (last_sampled, self._given):
-                if last_sampled == step - 1:
-                    places = [self._places[i] for i in self._given]
-                    dots = _products(self._gradients, self._last[2])
-                    collector.put_all("gradient_dot", dots, places)
-                    dots = _products(moved, [self._last[3][i] for i in self._given])
-                    collector.put_all("update_dot", dots, places)
+            last = self._last
+            if (
+                last is not None
+                and last[:2] == (last_sampled, self._given)
+                and last_sampled == step - 1
+            ):
+                places = [self._places[i] for i in self._given]
+                collector.put_all("gradient_dot", _products(self._gradients, last[2]), places)
+                before = [last[3][i] for i in self._given]
+                collector.put_all("update_dot", _products(moved, before), places)
             kept = [g.clone() for g in self._gradients]
             self._last = (step, self._given, kept, updates)
 
@@ -151,7 +156,7 @@ def slots_of(
 
 
 def _fit(parameter: Tensor) -> bool:
-    lazy = isinstance(parameter, torch.nn.parameter.UninitializedTensorMixin)
+    lazy = isinstance(parameter, UninitializedParameter)
     return parameter.is_floating_point() and not parameter.is_meta and not lazy
 
 
@@ -164,9 +169,8 @@ def _dense(gradient: Tensor | None) -> Tensor:
 def _norms(tensors: list[Tensor]) -> list[Tensor]:
     if not tensors:
         return []
-    if all(t.dtype is torch.float32 for t in tensors):
-        return list(torch._foreach_norm(tensors))
-    return list(torch._foreach_norm(tensors, 2, torch.float32))
+    precision = None if all(t.dtype is torch.float32 for t in tensors) else torch.float32
+    return list(torch._foreach_norm(tensors, 2, precision))  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _products(first: Sequence[Tensor], second: Sequence[Tensor]) -> list[Tensor]:

@@ -263,6 +263,10 @@ class Window(TorchFunctionMode):
         target = args[1] if len(args) > 1 else kwargs.get("target")
         if self.probe is not None and isinstance(outputs, Tensor) and outputs.requires_grad:
             self.probe.loss_function(name, outputs, target, out)
+            made = self.probe.root_outputs
+            if made and made[-1].data_ptr() == outputs.data_ptr():
+                settings = {k: v for k, v in kwargs.items() if k not in ("input", "target")}
+                self.probe.loss_call = (name, settings)
 
     def _before_backward(self, name: str, args: Any, kwargs: Any) -> None:
         first = args[0] if args else kwargs.get("tensors")
