@@ -242,3 +242,26 @@ def test_more_targets_make_the_prior_of_a_small_batch_sound():
     shares = torch.bincount(INDEX, minlength=C).double() / N
     assert found.prior == pytest.approx(-N * float((shares * shares.log()).sum()), rel=1e-3)
     assert found.initial == pytest.approx(N * math.log(C), rel=1e-5)
+
+
+def test_soft_targets_are_least_at_the_targets_themselves():
+    soft = torch.rand(N, C).softmax(1)
+    entropy = -float((soft * soft.log()).sum(1).mean())
+    assert probe(nn.CrossEntropyLoss(), soft, (N, C)).perfect == pytest.approx(entropy, rel=1e-4)
+    divergence = probe(nn.KLDivLoss(reduction="batchmean"), soft, (N, C))
+    assert divergence.expects == "log_probabilities"
+    assert divergence.perfect == pytest.approx(0.0, abs=1e-6)
+
+
+def test_losses_between_examples_are_no_cross_entropy():
+    def pairs(o, y):
+        return ((o[:, None] - o).square().sum(-1) * (y[:, None] == y)).mean()
+
+    found = probe(pairs, INDEX, (N, C))
+    assert found.family not in ("cross_entropy", "binary_cross_entropy", "hinge")
+
+
+def test_class_numbers_against_one_output_are_numbers():
+    found = probe(lambda o, y: F.mse_loss(o, y.float()), INDEX[:, None], (N, 1))
+    assert (found.expects, found.family, found.target_kind) == ("values", "squared", "real")
+    assert found.perfect == 0.0

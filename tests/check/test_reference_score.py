@@ -77,3 +77,16 @@ def test_several_labels_count_only_when_all_are_right():
     found = reference(x, y, (3,))
     assert found.constant == pytest.approx(0.125, abs=0.05)
     assert (found.reference or 0) > 0.75
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_sure_learners_contradict_wrong_labels_and_not_sound_ones(held_out):
+    x, y = map(torch.as_tensor, load_digits(return_X_y=True))
+    x, own = x.float(), torch.Generator().manual_seed(0)
+    noisy = torch.where(torch.rand(1200, generator=own) < 0.4,
+                        torch.randint(0, 10, (1200,), generator=own), y[:1200])  # fmt: skip
+    valid = (x[1200:], y[1200:]) if held_out else None
+    sound = reference(x[:1200], y[:1200], (10,), valid).confident_error
+    wrong = reference(x[:1200], noisy, (10,), valid).confident_error
+    assert (1.0 if sound is None else sound) < 0.02
+    assert 0.25 < (wrong or 0) < 0.5

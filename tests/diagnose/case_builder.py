@@ -39,7 +39,7 @@ def healthy_facts(**changes):
         targets=TargetFacts(
             kind="indices", task="multiclass", shape=(), num_classes=4, counts=(250, 250, 250, 250),
             valid_counts=(50, 50, 50, 50), neighbour_agreement=0.9, neighbour_chance=0.25,
-            neighbour_chance_high=0.3, single_feature=(0, 0.5), order_correlation=0.0,
+            neighbour_chance_high=0.3, single_feature=(0, 0.5, 0.45), order_correlation=0.0,
         ),
         head=HeadFacts(kind="linear", num_outputs=4, shape=(4,), low=-50.0, high=50.0),
         loss=LossFacts(

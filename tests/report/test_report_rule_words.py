@@ -198,8 +198,8 @@ def test_what_was_missing_is_said_once_with_the_rules_that_lacked_it():
     ]
     assert words.unseen_groups(unseen) == [
         "gradient noise scale (A404): no micro-batches",
-        "facts of the inputs (D101)",
         "facts of the targets: the loader gave none",
+        "facts of the inputs (D101)",
     ]
 
 

@@ -101,7 +101,7 @@ def test_norms_cosines_activations_and_gradients_equal_brute_force_autograd():
         )
         every, moved = torch.cat(list(gradients.values())), torch.cat(list(updates.values()))
         steps = {
-            "loss": loss, "gradient_norm_all": every.norm(), "learning_rate": torch.tensor(0.5), "clip_ratio": torch.ones(()),
+            "loss": loss.detach(), "gradient_norm_all": every.norm(), "learning_rate": torch.tensor(0.5), "clip_ratio": torch.ones(()),
             "update_along_gradient": -F.cosine_similarity(every, moved, dim=0),
             "output_low": x.min(), "output_high": x.max(), "output_spread": x.std(0).mean(),
             "output_entropy": torch.distributions.Categorical(logits=x).entropy().mean() / math.log(3),
@@ -352,7 +352,7 @@ def test_the_noise_scale_of_known_gradients_is_found_within_a_third():
         noise.add(dot=float(a @ b), squares=float(a @ a + b @ b) / 2, batch_size=B)
         for a, b in (generator.normal(0, 1, (2, 400)) for _ in range(100))
     ]
-    assert np.isnan(lost).mean() > 0.85
+    assert np.isnan(lost).mean() > 0.9
 
 
 def test_a_large_activation_is_thinned_and_keeps_all_its_units():

@@ -11,6 +11,7 @@ from trainwright.check.pairing.answers import target_kind, task_of
 from trainwright.check.pairing.head import class_axis
 from trainwright.check.sample import Sample, first_tensor
 from trainwright.core.facts import InputFacts, TargetFacts, TargetKind, TaskKind
+from trainwright.core.phrases import phrase
 
 WILD = 20.0  # robust sd beyond which a value is an outlier [assumed]
 MOST_NEIGHBOURS = 1000  # rows among which neighbours are sought, by brute force
@@ -49,9 +50,9 @@ def flat(x: Tensor) -> np.ndarray:
 
 def input_facts(sample: Sample, valid: Sample | None = None) -> InputFacts:
     """Of the first input tensor."""
-    x = first_tensor(sample.inputs)
+    x = first_tensor(sample.inputs[:1])
     if x is None or not x.numel():
-        raise ValueError("no tensor among the inputs")
+        raise ValueError(phrase("no tensor among the inputs"))
     kind = input_kind(x)
     values, rows = features(x, kind), flat(x)
     finite = np.isfinite(values)
@@ -92,6 +93,8 @@ def _outliers(sample: Sample, x: Tensor, kind: Kind, values: np.ndarray) -> tupl
         low, middle, high = np.nanpercentile(values, [1, 50, 99], axis=0)
         spread = 1.4826 * np.nanmedian(np.abs(values - middle), axis=0)
         robust = np.maximum(spread, (high - low) / 4.65)
+        usual = np.median(robust[robust > 0]) if (robust > 0).any() else 0.0
+        robust = np.where(robust > 0, np.maximum(robust, 0.1 * usual), 0.0)
         wild = np.isfinite(values) & (np.abs(values - middle) > WILD * robust) & (robust > 0)
     rows = np.flatnonzero(wild.reshape(len(x), -1).any(1))
     places = sample.numbers[rows] if sample.numbers is not None else rows
@@ -137,8 +140,9 @@ def _overlap(sample: Sample, valid: Sample | None) -> float | None:
 def _shift(
     valid: Sample | None, kind: Kind, mean: np.ndarray, sd: np.ndarray, varies: np.ndarray
 ) -> tuple[float | None, float | None]:
-    """(largest difference of means in train sd, largest ratio of sd)."""
-    held = first_tensor(valid.inputs) if valid is not None else None
+    """(difference of means in train sd, ratio of sd or its inverse), each the median over features:
+    a transform that was forgotten touches all, chance and rare pixels only some."""
+    held = first_tensor(valid.inputs[:1]) if valid is not None else None
     if held is None or kind == "tokens" or not varies.any() or len(held) < 2:
         return None, None
     values = features(held, kind)
@@ -147,8 +151,8 @@ def _shift(
     with np.errstate(all="ignore"):
         other = np.nan_to_num(np.nanmean(values, 0)), np.nan_to_num(np.nanstd(values, 0))
     ratio = np.maximum(other[1][varies], 1e-12) / sd[varies]
-    return (float(np.abs((other[0] - mean)[varies] / sd[varies]).max()),
-            float(np.maximum(ratio, 1 / ratio).max()))  # fmt: skip
+    return (float(np.median(np.abs((other[0] - mean)[varies] / sd[varies]))),
+            float(np.median(np.maximum(ratio, 1 / ratio))))  # fmt: skip
 
 
 def labels(targets: Any, kind: TargetKind) -> np.ndarray | None:
@@ -174,7 +178,7 @@ def target_facts(
     """`outputs` is the shape of the model's outputs for as many rows as the sample's first ones."""
     targets = sample.targets
     if not isinstance(targets, Tensor) or not targets.numel():
-        raise ValueError("the targets are no tensor")
+        raise ValueError(phrase("the targets are no tensor"))
     few = targets[: outputs[0]] if outputs else targets
     kind = kind or _settled(target_kind(few, outputs), targets, outputs)
     task = task or task_of(kind, targets)
@@ -255,7 +259,7 @@ def _bad_values(targets: Tensor, kind: TargetKind, num_classes: int) -> int:
 
 def _conflicting(sample: Sample, kind: TargetKind) -> float:
     """Share of examples whose inputs occur again with another target."""
-    x = first_tensor(sample.inputs)
+    x = first_tensor(sample.inputs[:1])
     if x is None or len([t for t in sample.inputs if isinstance(t, Tensor)]) > 1:
         return 0.0
     _, group = np.unique(row_hashes(x), return_inverse=True)
@@ -306,7 +310,7 @@ def _neighbours(
     sample: Sample, classes: np.ndarray | None, kind: TargetKind
 ) -> tuple[float | None, float | None, float | None]:
     """(agreement of the nearest neighbours, by chance, its 99 % point)."""
-    x = first_tensor(sample.inputs)
+    x = first_tensor(sample.inputs[:1])
     if x is None or not x.is_floating_point() or sample.num_rows < 4 * NUM_NEIGHBOURS:
         return None, None, None
     chosen = np.linspace(0, len(x) - 1, min(len(x), MOST_NEIGHBOURS)).astype(int)
@@ -334,16 +338,16 @@ def _neighbours(
 
 def _single_feature(
     sample: Sample, classes: np.ndarray | None, kind: TargetKind
-) -> tuple[int, float] | None:
-    """The column that alone predicts best, by means in 20 bins: fitted on even rows, scored on odd
-    ones (accuracy or R2)."""
-    x = first_tensor(sample.inputs)
+) -> tuple[int, float, float] | None:
+    """(the column that alone predicts best, its score, that of the next best one), by means in 20
+    bins: fitted on even rows, scored on odd ones (accuracy or R2)."""
+    x = first_tensor(sample.inputs[:1])
     if x is None or input_kind(x) != "table" or x.ndim != 2 or len(x) < 40:
         return None
     goal = _goal(sample.targets, classes)
     if goal is None or (classes is None and kind != "real"):
         return None
-    rows, best = standardised(x), (-1, -np.inf)
+    rows, scores = standardised(x), np.full(min(x.shape[1], MOST_FEATURES), -np.inf)
     for column in range(min(rows.shape[1], MOST_FEATURES)):
         edges = np.unique(np.quantile(rows[:, column], np.linspace(0, 1, 21)[1:-1]))
         bins = np.searchsorted(edges, rows[:, column])
@@ -351,9 +355,11 @@ def _single_feature(
         np.add.at(sums, bins[::2], goal[::2])
         numbers = np.bincount(bins[::2], minlength=len(edges) + 1)[:, None]
         guess, real = (sums / np.maximum(1, numbers))[bins[1::2]], goal[1::2]
-        score = _score(guess, real, classes is not None)
-        best = (column, score) if score > best[1] else best
-    return (int(best[0]), float(best[1])) if best[0] >= 0 else None
+        scores[column] = _score(guess, real, classes is not None)
+    if not len(scores):
+        return None
+    first, *rest = np.argsort(scores)[::-1]
+    return int(first), float(scores[first]), float(scores[rest[0]]) if rest else -np.inf
 
 
 def _score(guess: np.ndarray, real: np.ndarray, are_classes: bool) -> float:

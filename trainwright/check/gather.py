@@ -21,6 +21,7 @@ from trainwright.check.network.graph import (
     seconds_a_row,
 )
 from trainwright.check.optimizer import optimizer_facts
+from trainwright.check.pairing.answers import target_kind
 from trainwright.check.pairing.criterion import loss_facts
 from trainwright.check.pairing.head import head_facts
 from trainwright.check.sample import (
@@ -110,7 +111,12 @@ def _gathered(
     finally:
         subject.restore()
     shape = tuple(done.outputs.shape) if done is not None else None
-    targets = tries.run("targets", lambda: target_facts(sample, held, outputs=shape, task=task))
+    kind = None  # class numbers that a loss takes for numbers are numbers
+    if judged is not None and judged.target_kind == "real" and head and head.num_outputs == 1:
+        whole = isinstance(sample.targets, Tensor) and target_kind(sample.targets, shape)
+        kind = "real" if whole == "indices" else None
+    targets = tries.run("targets", lambda: target_facts(sample, held, outputs=shape, task=task,
+                                                        kind=kind))  # fmt: skip
     score = None
     if targets is not None and reference:
         known = targets

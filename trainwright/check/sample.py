@@ -112,6 +112,10 @@ def replace_first(value: Any, old: Tensor, new: Tensor) -> Any:
         for key, held in value.items():
             changed[key] = replace_first(held, old, new)  # type: ignore[index]
         return changed
+    if getattr(value, "logits", None) is old:
+        other: Any = copy.copy(value)
+        other.logits = new
+        return other
     return value
 
 
@@ -124,7 +128,7 @@ def sample_from(data: Any, *, device: torch.device, batch_size: int | None = Non
         return _from_arrays(data[0], data[1], device, batch_size)
     if isinstance(data, Mapping) or not isinstance(data, Iterable) or isinstance(data, str):
         raise _wrong_data(data)
-    if iter(data) is data:
+    if isinstance(data, Iterator):
         raise TrainwrightError(
             phrase("the data are an iterator, and looking at it would use it up"),
             allowed=phrase("(X, y), a DataLoader, or a list of batches (x, y)"),

@@ -4,11 +4,12 @@ be had from these inputs; the trained model is scored the same way."""
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from trainwright.check.data import flat, input_kind, labels
@@ -35,7 +36,20 @@ TREES_AT = (
     2.0  # seconds allowed, from which scikit-learn is loaded for trees if it is not yet there
 )
 Metric = Literal["accuracy", "r2"]
-Learner = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # fit rows, goal, new rows
+Fold = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # fit rows, goal, score rows, goal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What one learner reached: score, its standard error, predictions beside the targets."""
+
+    score: float
+    error: float
+    guess: np.ndarray
+    real: np.ndarray
+
+
+Learner = Callable[[list[Fold]], Tried]
 
 
 def reference_facts(
@@ -61,12 +75,16 @@ def reference_facts(
     constant = _constant(folds, targets)
     if len(goal) < FEWEST_ROWS or x is None or (held is not None and new is None):
         return replace(blank, constant=constant)
-    table = _table(x, new)
-    found = _tried(table, folds, metric, targets, seconds)
-    name = max(found, key=lambda n: found[n][0])
+    # Small systems of equations: more threads than one only wait for each other.
+    with threadpool_limits(limits=1, user_api="blas"):
+        learners = _learners(_table(x, new), targets, seconds)
+        found = _tried(learners, folds, targets, seconds)
+        name = max(found, key=lambda n: found[n].score)
+        out_of_fold = found[name] if held is None else learners[name](_folds(goal, None))
     return replace(
-        blank, constant=constant, linear=found["linear"][0], reference_name=name,
-        reference=max(found[name][0], constant), reference_sd=found[name][1],
+        blank, constant=constant, linear=found["linear"].score, reference_name=name,
+        reference=max(found[name].score, constant), reference_sd=found[name].error,
+        confident_error=_confident_error(out_of_fold, targets),
     )  # fmt: skip
 
 
@@ -102,10 +120,6 @@ def _each(guess: np.ndarray, real: np.ndarray, facts: TargetFacts) -> np.ndarray
     return (guess.argmax(1) == real.argmax(1)).astype(float)
 
 
-Scored = tuple[float, float]  # and its standard error
-Fold = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # fit rows, goal, score rows, goal
-
-
 def _folds(goal: np.ndarray, held: np.ndarray | None) -> list[Fold]:
     everyone = np.arange(len(goal))
     if held is not None:
@@ -127,24 +141,26 @@ def _constant(folds: list[Fold], facts: TargetFacts) -> float:
     return float(real.mean(0).max())
 
 
-def _mean_score(
-    folds: list[Fold], predict: Callable[[np.ndarray, np.ndarray, Any], np.ndarray],
-    metric: Metric, facts: TargetFacts,
-) -> tuple[float, float]:  # fmt: skip
-    """(score over all folds, its standard error). `predict` gets rows, goal, number to score."""
-    each, spread = [], []
-    for rows, goal, scored, real in folds:
-        each.append(_each(predict(rows, goal, len(scored)), real, facts))
-        spread.append(((real - real.mean(0)) ** 2).mean(1))
-    return _summed(np.concatenate(each), np.concatenate(spread), metric)
+def _tried_on(folds: list[Fold], guesses: list[np.ndarray], facts: TargetFacts) -> Tried:
+    """The score over all folds, and its standard error."""
+    guess, real = np.concatenate(guesses), np.concatenate([f[3] for f in folds])
+    spread = np.concatenate([((f[3] - f[3].mean(0)) ** 2).mean(1) for f in folds])
+    each = _each(guess, real, facts)
+    score, error = float(each.mean()), float(each.std() / np.sqrt(max(1, len(each))))
+    if facts.task == "regression":
+        variance = float(spread.mean())
+        known = variance > 1e-12 * max(1.0, float((real**2).mean()))
+        score, error = (1 - score / variance, error / variance) if known else (0.0, 0.0)
+    return Tried(score=score, error=error, guess=guess, real=real)
 
 
-def _summed(each: np.ndarray, spread: np.ndarray, metric: Metric) -> tuple[float, float]:
-    error = float(each.std() / np.sqrt(max(1, len(each))))
-    if metric == "accuracy":
-        return float(each.mean()), error
-    variance = max(float(spread.mean()), 1e-12)
-    return 1 - float(each.mean()) / variance, error / variance
+def _confident_error(tried: Tried, facts: TargetFacts) -> float | None:
+    """How often the surer half of the predictions contradicts the label; classes only."""
+    if facts.task not in ("multiclass", "binary") or tried.guess.shape[1] < 2:
+        return None
+    two = np.sort(tried.guess, axis=1)[:, -2:]
+    surest = np.argsort(two[:, 0] - two[:, 1])[: max(1, len(two) // 2)]
+    return float((tried.guess.argmax(1) != tried.real.argmax(1))[surest].mean())
 
 
 # --- learners ------------------------------------------------------------------------------------
@@ -197,33 +213,41 @@ def _leading(rows: np.ndarray, n: int) -> np.ndarray:
     return rows @ q
 
 
-def _tried(
-    table: dict[str, np.ndarray], folds: list[Fold], metric: Metric, facts: TargetFacts,
-    seconds: float,
-) -> dict[str, Scored]:  # fmt: skip
-    """Score and its error by learner, cheap ones first, until time is up or nothing can be won."""
-    began = time.perf_counter()
+def _learners(
+    table: dict[str, np.ndarray], facts: TargetFacts, seconds: float
+) -> dict[str, Learner]:  # fmt: skip
+    """By name, cheap and likely ones first."""
     scaled = table["scaled"]
-    kernels: dict[str, Callable[[], np.ndarray]] = {"neighbours": lambda: -_distances(scaled)}
+    found: dict[str, Learner] = {
+        "linear": lambda folds: _linear(scaled, folds, facts),
+        "neighbours": lambda folds: _neighbours(scaled, folds, facts),
+    }
     for gamma in GAMMAS:
         for kind in ("scaled", "ranked")[: len(table) - 1]:
-            kernels[f"gaussian {gamma:g} {kind}"] = lambda g=gamma, k=kind: np.exp(
-                -g * _distances(table[k]) / max(1, table[k].shape[1])
+            found[f"gaussian {gamma:g} {kind}"] = lambda folds, g=gamma, k=kind: _kernel_ridge(
+                np.exp(-g * _distances(table[k]) / max(1, table[k].shape[1])), folds, facts
             )
-    kernels["quadratic"] = lambda: (scaled @ scaled.T / max(1, scaled.shape[1]) + 1.0) ** 2
-    found: dict[str, Scored] = {"linear": _linear(scaled, folds, metric, facts)}
-    for name, kernel in kernels.items():
-        spent = time.perf_counter() - began
-        best = max((s for s, _ in found.values()), default=-np.inf)
-        if spent > seconds or best > 0.999:
-            break
-        matrix = kernel()
-        ridges = (0.0,) if name == "neighbours" else RIDGES
-        for score in _kernel_scores(matrix, folds, metric, facts, ridges):
-            found[name] = max(found.get(name, score), score)
+    found["quadratic"] = lambda folds: _kernel_ridge(
+        (scaled @ scaled.T / max(1, scaled.shape[1]) + 1.0) ** 2, folds, facts
+    )
     loaded = "sklearn.ensemble" in sys.modules or seconds >= TREES_AT
-    if loaded and max(s for s, _ in found.values()) < 0.99 and facts.task != "multilabel":
-        found["trees"] = _mean_score(folds, _trees(table["raw"], folds, facts), metric, facts)
+    if loaded and facts.task != "multilabel":
+        found["trees"] = lambda folds: _trees(table["raw"], folds, facts)
+    return found
+
+
+def _tried(
+    learners: dict[str, Learner], folds: list[Fold], facts: TargetFacts, seconds: float
+) -> dict[str, Tried]:  # fmt: skip
+    """What each reaches, until time is up or nothing can be won; trees are tried in any case."""
+    began = time.perf_counter()
+    found: dict[str, Tried] = {}
+    for name, learner in learners.items():
+        best = max((t.score for t in found.values()), default=-np.inf)
+        late = time.perf_counter() - began > seconds and name != "trees"
+        if best > 0.99 or (found and late):
+            continue
+        found[name] = learner(folds)
     return found
 
 
@@ -232,66 +256,58 @@ def _distances(rows: np.ndarray) -> np.ndarray:
     return np.maximum(squares[:, None] + squares - 2 * rows @ rows.T, 0.0)
 
 
-def _kernel_scores(
-    kernel: np.ndarray, folds: list[Fold], metric: Metric, facts: TargetFacts,
-    ridges: tuple[float, ...],
-) -> list[tuple[float, float]]:  # fmt: skip
-    """Kernel ridge for each penalty; for penalty 0 the mean of the nearest neighbours."""
-    each: list[list[np.ndarray]] = [[] for _ in ridges]
-    spread = []
-    for rows, goal, scored, real in folds:
-        spread.append(((real - real.mean(0)) ** 2).mean(1))
-        across, mean = kernel[np.ix_(scored, rows)], goal.mean(0)
-        if ridges == (0.0,):
-            near = np.argpartition(-across, min(5, len(rows) - 1), axis=1)[:, :5]
-            each[0].append(_each(goal[near].mean(1), real, facts))
-            continue
-        inner = kernel[np.ix_(rows, rows)]
-        size = max(float(np.trace(inner)) / len(rows), 1e-12)
-        for i, ridge in enumerate(ridges):
-            penalty = ridge * size * np.eye(len(rows))
-            weights = np.linalg.solve(inner + penalty, goal - mean)
-            each[i].append(_each(across @ weights + mean, real, facts))
-    whole = np.concatenate(spread)
-    return [_summed(np.concatenate(e), whole, metric) for e in each]
+def _neighbours(rows: np.ndarray, folds: list[Fold], facts: TargetFacts) -> Tried:
+    """The mean of the five nearest."""
+    distance, guesses = _distances(rows), []
+    for fit, goal, scored, _ in folds:
+        across = distance[np.ix_(scored, fit)]
+        near = np.argpartition(across, min(5, len(fit) - 1), axis=1)[:, :5]
+        guesses.append(goal[near].mean(1))
+    return _tried_on(folds, guesses, facts)
 
 
-def _linear(rows: np.ndarray, folds: list[Fold], metric: Metric, facts: TargetFacts) -> Scored:
+def _kernel_ridge(kernel: np.ndarray, folds: list[Fold], facts: TargetFacts) -> Tried:
+    """Ridge in the kernel's space, the best of RIDGES."""
+    guesses: list[list[np.ndarray]] = [[] for _ in RIDGES]
+    for fit, goal, scored, _ in folds:
+        inner, mean = kernel[np.ix_(fit, fit)], goal.mean(0)
+        across = kernel[np.ix_(scored, fit)]
+        size = max(float(np.trace(inner)) / len(fit), 1e-12)
+        for i, ridge in enumerate(RIDGES):
+            weights = np.linalg.solve(inner + ridge * size * np.eye(len(fit)), goal - mean)
+            guesses[i].append(across @ weights + mean)
+    return max((_tried_on(folds, g, facts) for g in guesses), key=lambda t: t.score)
+
+
+def _linear(rows: np.ndarray, folds: list[Fold], facts: TargetFacts) -> Tried:
     """Ridge on the features themselves, the best of RIDGES."""
-    each: list[list[np.ndarray]] = [[] for _ in RIDGES]
-    spread = []
-    for fit, goal, scored, real in folds:
-        spread.append(((real - real.mean(0)) ** 2).mean(1))
+    guesses: list[list[np.ndarray]] = [[] for _ in RIDGES]
+    for fit, goal, scored, _ in folds:
         centre, mean = rows[fit].mean(0), goal.mean(0)
         x = rows[fit] - centre
         inner, outer = x.T @ x, x.T @ (goal - mean)
         size = max(float(np.trace(inner)) / max(1, len(inner)), 1e-12)
         for i, ridge in enumerate(RIDGES):
             weights = np.linalg.solve(inner + ridge * size * np.eye(len(inner)), outer)
-            each[i].append(_each((rows[scored] - centre) @ weights + mean, real, facts))
-    whole = np.concatenate(spread)
-    return max(_summed(np.concatenate(e), whole, metric) for e in each)
+            guesses[i].append((rows[scored] - centre) @ weights + mean)
+    return max((_tried_on(folds, g, facts) for g in guesses), key=lambda t: t.score)
 
 
-def _trees(
-    raw: np.ndarray, folds: list[Fold], facts: TargetFacts
-) -> Callable[[np.ndarray, np.ndarray, Any], np.ndarray]:  # fmt: skip
-    """Extremely randomised trees; `predict` is called once a fold, in order."""
+def _trees(raw: np.ndarray, folds: list[Fold], facts: TargetFacts) -> Tried:
+    """Extremely randomised trees."""
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-    waiting = [scored for _, _, scored, _ in folds]
-
-    def predict(rows: np.ndarray, goal: np.ndarray, count: int) -> np.ndarray:
-        scored = waiting.pop(0)
+    guesses = []
+    for fit, goal, scored, _ in folds:
         if facts.task == "regression":
-            model = ExtraTreesRegressor(NUM_TREES, random_state=0).fit(raw[rows], goal.squeeze())
-            return np.asarray(model.predict(raw[scored])).reshape(count, -1)
-        model = ExtraTreesClassifier(NUM_TREES, random_state=0).fit(raw[rows], goal.argmax(1))
-        guess = np.zeros((count, goal.shape[1]))
+            model = ExtraTreesRegressor(NUM_TREES, random_state=0).fit(raw[fit], goal.squeeze())
+            guesses.append(np.asarray(model.predict(raw[scored])).reshape(len(scored), -1))
+            continue
+        model = ExtraTreesClassifier(NUM_TREES, random_state=0).fit(raw[fit], goal.argmax(1))
+        guess = np.zeros((len(scored), goal.shape[1]))
         guess[:, model.classes_] = model.predict_proba(raw[scored])
-        return guess
-
-    return predict
+        guesses.append(guess)
+    return _tried_on(folds, guesses, facts)
 
 
 # --- the trained model ---------------------------------------------------------------------------
@@ -320,11 +336,9 @@ def final_score(model: nn.Module, data: Any, valid: Any, facts: Facts) -> ScoreF
                 other, recalls = model_score(module, held, facts)
         finally:
             subject.restore()
-    return ScoreFacts(
-        metric=known.metric, constant=known.constant, linear=known.linear,
-        reference=known.reference, reference_name=known.reference_name,
-        reference_sd=known.reference_sd, train=own, valid=other, recalls=recalls,
-        num_train=train.num_rows, num_valid=held.num_rows if held is not None else 0,
+    return replace(
+        known, train=own, valid=other, recalls=recalls, num_train=train.num_rows,
+        num_valid=held.num_rows if held is not None else 0,
     )  # fmt: skip
 
 

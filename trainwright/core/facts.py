@@ -36,8 +36,8 @@ class InputFacts:
     outlier_rows: tuple[int, ...] = ()  # a value beyond 20 robust sd of its feature
     duplicate_share: float = 0.0
     overlap_share: float | None = None  # of validation examples that are also training examples
-    shift_sd: float | None = None  # largest |train mean - valid mean| in the feature's train sd
-    shift_scale: float | None = None  # largest valid sd / train sd, or its inverse
+    shift_sd: float | None = None  # median over features: |train mean - valid mean| in train sd
+    shift_scale: float | None = None  # median over features: valid sd / train sd, or its inverse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,8 @@ class TargetFacts:
     neighbour_agreement: float | None = None  # classes: share; real: 1 - MSE/variance of the 5 NN
     neighbour_chance: float | None = None  # the same with shuffled targets, mean
     neighbour_chance_high: float | None = None  # and its 99 % point
-    single_feature: tuple[int, float] | None = None  # the feature that alone predicts best, score
+    # the feature that alone predicts best, its score, and the next best one's
+    single_feature: tuple[int, float, float] | None = None
     order_correlation: float | None = None  # of neighbours in file order, classes or values
     bad_values: int = 0  # NaN, infinite, or not what the loss takes
 

@@ -67,6 +67,17 @@ class Case:
         return float(np.clip((possible - slack - achieved) / room, 0.0, 1.0))
 
     @cached_property
+    def unfitted(self) -> float | None:
+        """The same on the training examples: what was not even fitted, 0..1."""
+        score, possible = self.facts.score, self.possible
+        if score is None or score.train is None or possible is None:
+            return self.lost
+        room = possible - score.constant
+        if room < max(0.02, 2 * (score.reference_sd or 0.0)):
+            return self.lost
+        return float(np.clip((possible - score.train) / room, 0.0, 1.0))
+
+    @cached_property
     def _lost_by_loss(self) -> float | None:
         """The same from the loss: 1 where it is no better than that of constant outputs."""
         loss = self.facts.loss
@@ -99,11 +110,12 @@ class Case:
 
     @cached_property
     def first_loss(self) -> float | None:
-        """The level at the start: before the first step where it was probed."""
+        """The first step's; what was probed before it, in another mode of dropout and norm layers,
+        only where no step was taken."""
+        if len(self.curve.values):
+            return float(self.curve.values[0])
         probed = self.facts.loss.initial if self.facts.loss is not None else None
-        if probed is not None and np.isfinite(probed):
-            return probed
-        return float(self.curve.values[0]) if len(self.curve.values) else None
+        return probed if probed is not None and np.isfinite(probed) else None
 
     @cached_property
     def last_loss(self) -> float | None:

@@ -73,12 +73,20 @@ def causes(findings: list[Finding], case: Case) -> tuple[list[Finding], list[Fin
         if cause is None:
             roots.append(finding)
         else:
-            folded.setdefault(cause.code, []).append(finding)
+            folded.setdefault(cause.code, []).append(_explained_away(finding, cause))
     roots = roots or named[:1]  # a circle of explanations: the surest stands
     top = {id(root): root for root in roots[:NUM_CAUSES]}
     answer = [replace(root, consequences=tuple(_all_under(root.code, folded, {root.code})))
               for root in top.values()]  # fmt: skip
     return answer, [*possible, *roots[NUM_CAUSES:]]
+
+
+def _explained_away(effect: Finding, cause: Finding) -> Finding:
+    """A run that did not get there for a reason that was certain before its first step says little
+    about its rate or length: as a fault of its own, the effect is half as likely [assumed]."""
+    if cause.code in _STATIC and effect.code in _SLOW:
+        return replace(effect, confidence=effect.confidence / 2)
+    return effect
 
 
 def _all_under(code: str, folded: dict[str, list[Finding]], seen: set[str]) -> list[Finding]:

@@ -17,6 +17,7 @@ SCALE = 3.0  # validation sd over train sd [assumed]
 WRONG_AMONG_SURE = 0.2  # out-of-fold errors in the surest half: noise that is everywhere [assumed]
 IMBALANCE = 5.0  # commonest class over rarest [assumed]
 MISSED = 0.3  # recall of a class that was not learned [assumed]
+ALONE_GAP = 0.1  # and so much better than any other feature [assumed]
 OVERLAP = 0.2  # share of validation examples that are training examples [assumed]
 ALONE = 0.985  # score of one feature alone that gives the answer away [assumed]
 UNMIXED = 0.5  # entropy of the classes in a batch over a shuffled one's [assumed]
@@ -251,7 +252,8 @@ def leakage(case: Case) -> Finding | CannotTell | None:
         return found("D108", 0.9, seen("inputs.overlap", overlap, OVERLAP, "[assumed]"),
                      kind="overlap", remedies=["fix_split"], share=overlap)  # fmt: skip
     single = targets.single_feature
-    if single is not None and single[1] >= ALONE and inputs.num_features >= 5:
+    apart = single is not None and single[1] - single[2] > ALONE_GAP
+    if single is not None and single[1] >= ALONE and apart and inputs.num_features >= 5:
         return found("D108", 0.75, seen("targets.single_feature", single[1], ALONE, "[assumed]"),
                      kind="single_feature", remedies=["fix_split"],
                      feature=single[0], score=single[1])  # fmt: skip

@@ -43,10 +43,15 @@ def seen(
                     where=where, step=step)  # fmt: skip
 
 
-def by_harm(case: Case, *, sure: float, unknown: float, spared: float = HARMLESS) -> float:
+def by_harm(
+    case: Case, *, sure: float, unknown: float, spared: float = HARMLESS, fit: bool = False
+) -> float:
     """The confidence that an oddity is a disease, by what the program loses: `spared` when it loses
-    nothing, `sure` from a third of what can be had on, `unknown` when that is not known."""
+    nothing, `sure` from a third of what can be had on, `unknown` when that is not known. With
+    `fit`, what it fails to fit of its training examples counts as well."""
     lost = case.lost
+    if fit and case.unfitted is not None:
+        lost = max(lost or 0.0, case.unfitted)
     if not case.trained or lost is None:
         return unknown
     share = min(1.0, max(0.0, (lost - 0.03) / 0.27))

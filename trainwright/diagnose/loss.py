@@ -276,7 +276,7 @@ def penalty_dominates(case: Case) -> Finding | CannotTell | None:
     worst = float(np.median(known[-5:]))
     if worst < DOMINANT:
         return None
-    return found("L307", by_harm(case, sure=0.85, unknown=0.6, spared=0.2),
+    return found("L307", by_harm(case, sure=0.9, unknown=0.6, spared=0.2, fit=True),
                  seen("penalty_share", worst, DOMINANT, "[assumed]"), since=1,
                  remedies=["weaken_penalty"], share=worst)  # fmt: skip
 

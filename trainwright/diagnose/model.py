@@ -138,7 +138,7 @@ def over_regularised(case: Case) -> Finding | CannotTell | None:
         return CannotTell(missing="model")
     heavy = max(model.dropout, default=0.0)
     if heavy > HEAVY_DROPOUT:
-        return found("M209", by_harm(case, sure=0.9, unknown=0.6, spared=0.3),
+        return found("M209", by_harm(case, sure=0.9, unknown=0.6, spared=0.3, fit=True),
                      seen("model.dropout", heavy, HEAVY_DROPOUT, "[paper: Srivastava 2014, 7.3]"),
                      kind="dropout", remedies=["weaken_dropout"], rate=heavy)  # fmt: skip
     decay = 0.0
@@ -147,13 +147,13 @@ def over_regularised(case: Case) -> Finding | CannotTell | None:
     elif optimizer is not None:
         decay = optimizer.weight_decay * optimizer.learning_rate * 10
     if decay > 0.02 and case.trained and not case.diverged:
-        return found("M209", by_harm(case, sure=0.85, unknown=0.4, spared=0.2),
+        return found("M209", by_harm(case, sure=0.85, unknown=0.4, spared=0.2, fit=True),
                      seen("optimizer.weight_decay", optimizer.weight_decay if optimizer else 0.0,
                           0.02, "[assumed]"),
                      kind="penalty", remedies=["weaken_penalty"])  # fmt: skip
     several = [rate for rate in model.dropout if rate >= 0.5]
     if len(several) >= 3 and len(several) == len(model.dropout) and case.trained:
-        return found("M209", by_harm(case, sure=0.75, unknown=0.4, spared=0.2),
+        return found("M209", by_harm(case, sure=0.75, unknown=0.4, spared=0.2, fit=True),
                      seen("model.dropouts", len(several), 3, "[assumed]"),
                      kind="dropout", remedies=["weaken_dropout"], rate=max(several))  # fmt: skip
     return None

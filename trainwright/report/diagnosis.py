@@ -127,12 +127,23 @@ def rules_table(pages: Sequence[RulePage]) -> RenderableType:
 
 
 def verdict(diagnosis: Diagnosis) -> Text:
-    """`nothing wrong found`, or how many causes."""
+    """`nothing wrong found`, or how many causes; or that too little was seen to say either."""
+    if diagnosis.healthy and _is_blind(diagnosis):
+        return _flat(f"? {say('diagnosis.blind')}", "bold yellow")
     if diagnosis.healthy:
         return _flat(f"✓ {say('diagnosis.healthy')}", "bold green")
     count = len(diagnosis.findings)
     said = say("diagnosis.one_cause") if count == 1 else say("diagnosis.causes", count=count)
     return _flat(f"✗ {said}", f"bold {_STYLES.get(diagnosis.findings[0].severity, '')}".strip())
+
+
+def _is_blind(diagnosis: Diagnosis) -> bool:
+    """Nothing trained, or more than half of the rules lacked what they need."""
+    from trainwright.diagnose.catalogue import RULES
+
+    undecided = {one.code for one in diagnosis.unseen} & set(RULES)
+    untrained = any(one.missing == "training" for one in diagnosis.unseen)
+    return untrained or len(undecided) > len(RULES) / 2
 
 
 def scope_words(diagnosis: Diagnosis) -> str:

@@ -196,13 +196,15 @@ def unseen_groups(unseen: Iterable[Unseen]) -> list[str]:
     first."""
     codes: dict[str, list[str]] = {}
     reasons: dict[str, str] = {}
+    first: set[str] = set()  # told for themselves: they explain what follows
     for one in unseen:
+        first |= {one.missing} if not one.code and one.reason else set()
         listed = codes.setdefault(one.missing, [])
         listed += [one.code] if one.code and one.code not in listed else []
         if one.reason:
             reasons.setdefault(one.missing, one.reason)
     lines = []
-    for missing in sorted(codes, key=lambda name: -len(codes[name])):
+    for missing in sorted(codes, key=lambda name: (name not in first, -len(codes[name]))):
         name, lacked = missing_name(missing), codes[missing]
         listed = ", ".join(lacked[:3]) + (", …" if len(lacked) > 3 else "")
         line = say("diagnosis.unseen_one", missing=name, codes=listed) if lacked else name

@@ -46,6 +46,7 @@ class SampledStep:
         self.seconds_end: float | None = None
         self.batch_size = 0
         self.rate = math.nan
+        self.loss_seen = False
         self.training = math.nan  # the root's mode in forward: 1 training, 0 not
         self._gradient_came = False
 
@@ -181,6 +182,7 @@ class SampledStep:
             collector.put("unscaled_by", probe.unscaled_by)
         probe.layers.add_rest()
         fetched = collector.fetch()
+        self.loss_seen = any(k in fetched for k in ("loss", "function_loss", "backward_loss"))
         L = len(probe.layers.names)
         table = {name: [math.nan] * L for name in LAYER_READINGS}
         probe.fill(fetched, table)

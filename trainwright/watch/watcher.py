@@ -393,7 +393,7 @@ class Watcher:
             )
             if looks_odd([*self._recorder.losses.recent, numbers["loss"]]):
                 self._purse.alarm()
-            if not self._losses.steps and numbers["loss"] == numbers["loss"]:
+            if not self._losses.steps and sampling.loss_seen:
                 self._recorder.add_losses([self.num_steps], [numbers["loss"]])
             self._after_sample(sampling)
         finally:

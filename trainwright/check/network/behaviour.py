@@ -11,6 +11,7 @@ from trainwright.check.network.trace import WithoutDropout
 from trainwright.check.pairing.head import draw_parameters, normal_pool
 from trainwright.check.sample import Sample, Subject, first_tensor
 from trainwright.core.facts import HeadKind
+from trainwright.core.phrases import phrase
 
 AFFINE = 1e-3  # relative deviation from a linear map, in single precision [assumed]
 
@@ -20,7 +21,7 @@ def _run(module: nn.Module, sample: Sample) -> Tensor:
     with WithoutDropout():
         found = first_tensor(sample.run(module))
     if found is None or not found.is_floating_point():
-        raise ValueError("the model returns no floating-point tensor")
+        raise ValueError(phrase("the model returns no floating-point tensor"))
     return found.detach().double()
 
 
@@ -58,7 +59,7 @@ def mixes_examples(subject: Subject, sample: Sample) -> float | None:
     the larger of eval mode and of training mode without batch statistics."""
     if sample.num_rows < 2:
         return None
-    sample = sample.rows(16)
+    sample = sample.rows(16 if sample.num_rows > 8 else 4)  # few rows came: each is slow
     changed, kept = _other_rows(sample)
     worst = 0.0
     for training in (False, True):
@@ -67,7 +68,8 @@ def mixes_examples(subject: Subject, sample: Sample) -> float | None:
             norm.eval()
         before, after = _run(module, sample), _run(module, changed)
         if before.ndim == 0 or len(before) != sample.num_rows or before.shape != after.shape:
-            raise ValueError(f"outputs of shape {tuple(before.shape)} for {sample.num_rows} rows")
+            raise ValueError(phrase("outputs of shape {shape} for {rows} rows",
+                                    shape=tuple(before.shape), rows=sample.num_rows))  # fmt: skip
         moved = (after - before).abs().reshape(len(before), -1).mean(1)
         foreign, own = float(moved[kept].mean()), float(moved[len(kept) :].mean())
         share = foreign / (foreign + own) if foreign + own > 0 else 0.0
@@ -106,11 +108,11 @@ def affine(subject: Subject, sample: Sample, head: HeadKind | None) -> bool | No
     if not all(isinstance(x, Tensor) and x.is_floating_point() for x in sample.inputs):
         return None
     module, own = subject.restore().eval(), torch.Generator().manual_seed(3)
-    pool = normal_pool(module, own)
+    pool, few = normal_pool(module, own), sample.rows(8 if sample.num_rows > 8 else 2)
     found: list[bool] = []
     for scale in (1.0, 0.5, 1.0, 0.5):
         draw_parameters(module, own, pool, smaller=scale)
-        verdict = _is_affine(module, sample.rows(8), head, own)
+        verdict = _is_affine(module, few, head, own)
         found += [verdict] if verdict is not None else []
         if verdict is False or len(found) == 2:
             break

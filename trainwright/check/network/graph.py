@@ -34,6 +34,7 @@ from trainwright.check.sample import (
     replace_first,
 )
 from trainwright.core.facts import HeadKind, ModelFacts
+from trainwright.core.phrases import phrase
 
 MOST_ROWS = 256
 VALUES_A_PASS = 65_536  # inputs of one pass, so that it stays short on a processor [assumed]
@@ -88,7 +89,7 @@ def run_once(subject: Subject, sample: Sample, criterion: Criterion | None) -> P
         raw = sample.run(module)
     outputs = first_tensor(raw)
     if outputs is None:
-        raise ValueError("the model returns no tensor")
+        raise ValueError(phrase("the model returns no tensor"))
     done = Pass(trace=trace, end=len(trace.nodes), raw=raw, outputs=outputs,
                 output_gradient=output_gradient)  # fmt: skip
     if criterion is not None:
@@ -114,7 +115,7 @@ def _backward(done: Pass, module: nn.Module, sample: Sample, criterion: Criterio
         done.error = f"{type(error).__name__}: {error}"
         return
     if not isinstance(loss, Tensor):
-        loss = torch.as_tensor(float(loss))
+        loss = torch.as_tensor(float(loss) if isinstance(loss, (int, float)) else 0.0)
     done.loss, done.loss_node = loss, done.trace.node_of(loss)
     if loss.ndim:
         with torch.enable_grad():
@@ -287,7 +288,7 @@ def _finite_difference(module: nn.Module, sample: Sample, criterion: Criterion) 
     errors, random = [], torch.Generator().manual_seed(0)
     step = 1e-6
     for _ in range(5):
-        along = [torch.randn(p.shape, generator=random, dtype=p.dtype) for p in parameters]
+        along = [torch.randn(p.shape, generator=random, dtype=p.dtype).to(p) for p in parameters]
         expected = sum(float((s * a).sum()) for s, a in zip(slopes, along, strict=True)
                        if s is not None)  # fmt: skip
         ends = []

@@ -26,6 +26,13 @@ def target_kind(targets: Any, outputs: tuple[int, ...] | None = None) -> TargetK
     if bool(((values == 1) | (values == -1)).all()) and bool((values == -1).any()):
         return "plus_minus_one"
     columns = (targets.ndim >= 2 and targets.shape[-1] > 1) or targets.ndim == 4
+    numbered = (
+        values.numel() and bool((values == values.round()).all()) and float(values.min()) >= 0
+    )
+    coded = (numbered and outputs is not None and len(outputs) == 2 and targets.ndim == 1
+             and float(values.max()) < outputs[1])  # fmt: skip
+    if coded and not single:
+        return "indices"  # class numbers, be they stored as floats
     if whole and not single and targets.dtype != torch.bool and _lacks_axis(targets, outputs):
         return "indices"
     if columns and (outputs is None or targets.shape == outputs):
@@ -146,8 +153,9 @@ def answers_for(targets: Any, shape: tuple[int, ...]) -> Answers:
     truth = values = None
     if isinstance(targets, Tensor):
         if kind == "indices":
-            truth = _one_hot(targets, shape, axis)
-            if truth is None and targets.numel() == torch.Size(shape).numel():
+            single = targets.numel() == torch.Size(shape).numel()
+            truth = None if single else _one_hot(targets, shape, axis)
+            if single:  # class numbers against one output: taken for numbers
                 values = targets.double().reshape(shape)
         elif targets.numel() == torch.Size(shape).numel():
             values = targets.double().reshape(shape)

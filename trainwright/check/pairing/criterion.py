@@ -103,7 +103,7 @@ def loss_facts(
         given = own.loss(first.detach())
     except Exception as error:
         return LossFacts(error=f"{type(error).__name__}: {error}")
-    scalar = not isinstance(given, Tensor) or given.ndim == 0
+    scalar = given.ndim == 0 if isinstance(given, Tensor) else isinstance(given, (int, float))
     initial, shape = own(first.detach()), tuple(first.shape)
     if more is not None and raw is first and shape[0] not in shape[1:]:
         raw = first = first.new_zeros((len(more), *shape[1:]))
@@ -117,7 +117,8 @@ def loss_facts(
         judge = _Narrow(criterion, raw, first, targets)
     expects, family, falls = _character(judge, answers)
     exclusive = _exclusive(judge, answers)
-    if family == "hinge" and answers.kind == "indices" and answers.num_classes > 1:
+    one_right = family == "hinge" and answers.kind == "indices"
+    if answers.num_classes > 1 and (one_right or expects == "log_probabilities"):
         exclusive = True
     search, reduction = falls is not False, _reduction(judge, answers)
     perfect = lowest_free(judge, answers, expects, search=search)
@@ -159,15 +160,15 @@ def _character(
 
     if _quadratic(loss, answers):
         return "values", "squared", falls
-    if _same(loss(answers.middle() * 2), 2 * loss(answers.middle())) and _straight(loss, answers):
+    if _straight(loss, answers):
         return "log_probabilities", "cross_entropy", falls
-    one_of_many = answers.axis is not None and (answers.exclusive or answers.num_classes > 1)
     shifted = _same(loss(answers.middle() + 0.2), loss(answers.middle()))
-    if shifted and (one_of_many or answers.axis is not None):
+    if shifted and answers.axis is not None and (falls is not None or answers.num_classes == 1):
         flat = _flat_when_right(judge, answers) and answers.num_classes > 1
         return ("margins", "hinge", falls) if flat else ("logits", "cross_entropy", falls)
     tenth, hundredth = loss(answers.probabilities(0.01)), loss(answers.probabilities(0.001))
-    if _finite(tenth, hundredth) and hundredth - tenth > LOG_SHARE * abs(tenth):
+    steep = _finite(tenth, hundredth) and hundredth - tenth > LOG_SHARE * abs(tenth)
+    if steep and loss(answers.probabilities(0.99)) < tenth - 0.5 * abs(tenth):
         return "probabilities", _log_family(judge, answers), falls
     return (*_by_far_outputs(judge, loss, answers), falls)
 
@@ -240,10 +241,11 @@ def _same(a: float, b: float, tolerance: float = SAME) -> bool:
 
 
 def _quadratic(loss: Callable[[Tensor | None], float], answers: Answers) -> bool:
-    """Third differences vanish and second ones are equal, here and far away."""
+    """Third differences vanish and second ones are equal, here and far away (in a direction that
+    is no common shift, along which cross-entropy is constant)."""
     base, seconds = answers.middle(), []
-    along = answers.middle(seed=1) - 0.5
-    for start in (base, base + 3.0, base - 2.0):
+    along, aside = (10 * (answers.middle(seed=s) - 0.5) for s in (1, 2))
+    for start in (base, base + aside, base - 2 * aside):
         f = [loss(start + t * along) for t in (-1.5, -0.5, 0.5, 1.5)]
         if not _finite(*f):
             return False

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainwright.check.sample import Sample, Subject, first_tensor
 from trainwright.core.facts import HeadFacts, HeadKind
+from trainwright.core.phrases import phrase
 
 NUM_DRAWS = 24
 FEWEST_DRAWS = 4
@@ -161,7 +162,7 @@ def _normal(shape: torch.Size, own: torch.Generator, pool: Tensor) -> Tensor:
 def _outputs(module: nn.Module, sample: Sample) -> Tensor:
     found = first_tensor(sample.run(module))
     if found is None:
-        raise ValueError("the model returns no tensor")
+        raise ValueError(phrase("the model returns no tensor"))
     return found.detach().float()
 
 
@@ -183,7 +184,7 @@ def _judge(
     good = [o[torch.isfinite(o)] for o in plain]
     good = [g for g in good if g.numel()]
     if not good:
-        raise ValueError("outputs are not finite for any drawn parameters")
+        raise ValueError(phrase("outputs are not finite for any drawn parameters"))
     low, high = min(float(g.min()) for g in good), max(float(g.max()) for g in good)
     complete = [o for o in plain if bool(torch.isfinite(o).all())]
     kind, sums = _kind(low, high, complete, growth, axis)

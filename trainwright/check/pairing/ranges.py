@@ -102,7 +102,8 @@ def _constant_starts(
     if answers.truth is None:
         shape = [n if a in kept else 1 for a, n in enumerate(answers.shape)]
         return [answers.middle().new_zeros(shape)]
-    shares = answers.truth.mean(over, keepdim=True)
+    told = answers.values if answers.kind == "one_hot" else None  # shares of several classes
+    shares = (answers.truth if told is None else told).mean(over, keepdim=True)
     if expects == "values":
         majority = (shares == shares.amax()).double() if answers.exclusive else shares.round()
         return [shares, majority]
@@ -137,17 +138,22 @@ def _ideal(answers: Answers, expects: Expects | None) -> list[Tensor | None]:
     truth = answers.truth
     assert truth is not None
     sure = answers.probabilities(1 - 1e-7)
+    shares = answers.values if answers.kind == "one_hot" and answers.values is not None else sure
     match expects:
         case "probabilities":
-            return [sure, answers.probabilities(1 - 1e-4)]
+            return [sure, answers.probabilities(1 - 1e-4), shares]
         case "log_probabilities":
-            return [sure.clamp(min=1e-12).log()]
+            return [o.clamp(min=1e-12).log() for o in (sure, shares)]
         case "values":
             return [answers.values if answers.values is not None else truth]
         case "margins":
             return [answers.logits(k) for k in (1.0, 3.0, 8.0)]
         case _:
-            return [sure, *(answers.logits(k) for k in (1.0, 3.0, 8.0, 20.0, 40.0))]
+            return [
+                sure,
+                shares.clamp(min=1e-12).log(),
+                *(answers.logits(k) for k in (1.0, 3.0, 8.0, 20.0, 40.0)),
+            ]
 
 
 def lowest_in_head(

@@ -1,5 +1,5 @@
-"""How do many small numbers get off the device? Scalars by kind and layer in one transfer; and which
-units were ever active, kept where they are."""
+"""How do many small numbers get off the device? Scalars by kind and layer in one transfer; and
+which units were ever active, kept where they are."""
 
 import math
 from collections import defaultdict
