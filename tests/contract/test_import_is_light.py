@@ -55,7 +55,19 @@ def test_help_is_shown_without_heavy_libraries():
 def test_the_public_names_are_these_and_each_can_be_had():
     code = (
         "import trainwright as tw\n"
-        "assert tw.__all__ == ['Recipe', 'Run', 'TrainwrightError', 'fit', 'load', 'resume']\n"
+        "assert tw.__all__ == ['Diagnosis', 'Recipe', 'Run', 'TrainwrightError', 'check', "
+        "'diagnose', 'fit', 'load', 'resume', 'watch']\n"
         "assert all(getattr(tw, name) is not None for name in tw.__all__)"
     )
     assert "torch._dynamo" not in loaded_by(code, ("torch._dynamo",))
+
+
+def test_a_room_never_takes_the_place_of_the_function_of_its_name():
+    code = (
+        "import trainwright.watch, trainwright.check, trainwright.diagnose\n"
+        "import trainwright as tw, types\n"
+        "assert not [n for n in tw.__all__ if isinstance(getattr(tw, n), types.ModuleType)]\n"
+        "from trainwright.diagnose import catalogue\n"
+        "assert catalogue.RULES"
+    )
+    assert loaded_by(code, ("torch",)) == []

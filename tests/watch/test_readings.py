@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from trainwright.watch.probes.collect import Activity
 from trainwright.watch.probes.layers import FLAT, Layers, nonlinearity
 from trainwright.watch.probes.probe import MAX_VALUES, sample
 from trainwright.watch.record import Noise
@@ -88,7 +89,7 @@ def test_norms_cosines_activations_and_gradients_equal_brute_force_autograd():
                 expected["update_cosine"] = F.cosine_similarity(updates[n], last[1][n], dim=0)
             for name, value in expected.items():
                 assert history.by_layer[name][t, at] == pytest.approx(
-                    float(value), rel=2e-4, abs=1e-6
+                    float(value.detach()), rel=2e-4, abs=1e-6
                 ), (name, n, t)
         assert history.by_layer["zero_share"][t, 0] == pytest.approx(
             float((outputs["0"] <= 0).float().mean()), abs=1e-6
@@ -223,6 +224,15 @@ def test_a_criterion_module_gives_every_steps_loss_the_mean_over_its_calls():
     "make",
     [lambda: (nn.Linear(6, 4), nn.ReLU()), lambda: (nn.Linear(6, 4), nn.BatchNorm1d(4), nn.ReLU())],
 )
+def test_a_unit_that_was_active_once_is_dead_after_eight_samples_without_it():
+    activity = Activity()
+    shares = [
+        float(activity.share_never("0", torch.tensor([1.0 if t == 0 else 0.0, 0.5, 0.0])))
+        for t in range(12)
+    ]
+    assert shares == pytest.approx([1 / 3] * 8 + [2 / 3] * 4)
+
+
 def test_units_that_never_were_active_are_dead_and_through_a_norm_they_are_the_layers(make):
     torch.manual_seed(0)
     model = nn.Sequential(*make(), nn.Linear(4, 3))

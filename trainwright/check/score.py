@@ -32,9 +32,7 @@ NUM_FOLDS = 3
 NUM_TREES = 50
 GAMMAS = (1.0, 0.1, 10.0)  # times 1 / num_features, of standardised features
 RIDGES = (1e-3, 1e-1)  # times the number of rows' scale
-TREES_AT = (
-    2.0  # seconds allowed, from which scikit-learn is loaded for trees if it is not yet there
-)
+TREES_AT = 2.0  # seconds allowed, from which scikit-learn is loaded for trees
 Metric = Literal["accuracy", "r2"]
 Fold = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # fit rows, goal, score rows, goal
 

@@ -69,10 +69,10 @@ def learning_rate_too_high(case: Case) -> Finding | CannotTell | None:
     points = 0.0
     opening = ratio[case.opening]
     # Biases and norms start near zero; the median layer tells of the network.
-    levels = medians(opening)
+    levels = np.where(case.steady, medians(opening), np.nan)
     level = float(np.nanmax(levels)) if np.isfinite(levels).any() else 0.0
     if level > LARGE_UPDATE:
-        step = first_step_above(case.history, ratio, LARGE_UPDATE)
+        step = first_step_above(case.history, np.where(case.steady, ratio, np.nan), LARGE_UPDATE)
         points += 0.3 + 0.2 * (level > 5 * LARGE_UPDATE)
         where = case.history.layers[int(np.nanargmax(levels))]
         evidence.append(seen("update_ratio", level, LARGE_UPDATE, "[source: CS231n]", where=where,
@@ -167,8 +167,7 @@ def learning_rate_too_low(case: Case) -> Finding | CannotTell | None:
     if unusual is not None and unusual < 2e-2:
         points += min(0.3, 0.1 * np.log10(2e-2 / unusual) + 0.15)
         evidence.append(seen("learning_rate", _rate(case), _rate(case) / unusual, "[paper]"))
-    if _smooth(case):
-        points += 0.15
+    points += 0.15 * _smooth(case) + 0.15 * _steepness(case)
     if points < 0.3 or not evidence:
         return None
     return found("A402", by_harm(case, sure=min(0.95, 0.25 + points), unknown=min(0.7, points),
@@ -182,6 +181,12 @@ def _unfinished(case: Case) -> bool | None:
         return True
     still = case.progress is not None and abs(case.progress) < 0.1
     return True if still else case.improving
+
+
+def _steepness(case: Case) -> float:
+    """How much of the remaining loss the last third has taken, as a share of a half, 0..1."""
+    change = case.slope[0] if case.slope is not None else 0.0
+    return float(np.clip(-2 * change, 0.0, 1.0)) if case.improving else 0.0
 
 
 def _late_cosine(case: Case) -> float | None:
@@ -225,7 +230,8 @@ def stopped_too_early(case: Case) -> Finding | CannotTell | None:
     if few:
         evidence.append(seen("num_steps", case.history.num_steps, FEW_STEPS, "[assumed]"))
     epochs = case.history.num_steps / max(1, case.facts.steps_per_epoch or 1)
-    sure = 0.8 if few or epochs <= 5 else 0.65
+    steep = _steepness(case)
+    sure = 0.8 + 0.15 * steep if few or epochs <= 5 else 0.65 + 0.3 * steep
     return found("A403", by_harm(case, sure=sure, unknown=0.5, spared=0.2), *evidence,
                  since=case.history.num_steps, remedies=["train_longer"],
                  steps=case.history.num_steps)  # fmt: skip
@@ -305,10 +311,11 @@ def optimizer_unsuited(case: Case) -> Finding | CannotTell | None:
         return found("A408", by_harm(case, sure=0.85, unknown=0.5, spared=0.25),
                      seen("optimizer.eps", eps, "1e-12 … 1e-3", "[assumed]"), kind="eps",
                      remedies=["set_eps"], eps=eps)  # fmt: skip
-    if betas is not None and (betas[1] > 0.99999 or betas[0] > 0.999):
-        return found("A408", by_harm(case, sure=0.8, unknown=0.4, spared=0.2),
-                     seen("optimizer.betas", max(betas), 0.99999, "[assumed]"), kind="betas",
-                     remedies=["set_eps"])  # fmt: skip
+    memory = max(optimizer.momentum or 0.0, betas[0] if betas is not None else 0.0)
+    if memory > 0.99 or (betas is not None and betas[1] > 0.99999):
+        return found("A408", by_harm(case, sure=0.85, unknown=0.5, spared=0.2),
+                     seen("optimizer.betas", memory, 0.99, "[assumed] 100 steps of memory"),
+                     kind="betas", remedies=["set_eps"])  # fmt: skip
     plain = optimizer.name.lower() in ("sgd", "adadelta") and not optimizer.momentum
     slow = case.trained and not case.diverged and _unfinished(case) is True
     if not plain or not slow or (case.lost is not None and case.lost < 0.1):

@@ -45,11 +45,21 @@ class Case:
         score, targets = self.facts.score, self.facts.targets
         if score is None:
             return None
-        if score.reference is not None:
+        if score.reference is not None and not self._repeats_its_inputs:
             return max(score.reference, score.constant)
         if score.valid is None and targets is not None and targets.conflicting_share == 0:
             return 1.0
         return None
+
+    @property
+    def _repeats_its_inputs(self) -> bool:
+        """The targets are the inputs, as an autoencoder's: any linear map has them, a bottleneck
+        is not meant to."""
+        score, head, inputs = self.facts.score, self.facts.head, self.facts.inputs
+        if score is None or head is None or inputs is None or score.linear is None:
+            return False
+        alike = head.num_outputs > 1 and head.num_outputs == inputs.num_features
+        return score.metric == "r2" and alike and score.linear > 0.999
 
     @cached_property
     def lost(self) -> float | None:
@@ -63,8 +73,37 @@ class Case:
         room = possible - score.constant
         if room < max(0.02, 2 * (score.reference_sd or 0.0)):
             return None if achieved < possible - 0.05 else 0.0
-        slack = min(score.reference_sd or 0.0, 0.3 * room)  # the reference is itself a measurement
-        return float(np.clip((possible - slack - achieved) / room, 0.0, 1.0))
+        if score.metric == "r2" and achieved < 0 and self._fits_the_loss:
+            return self._lost_by_loss  # outputs that are no answers yet: logits, log rates
+        # Both are measurements, with standard errors.
+        slack = min((score.reference_sd or 0.0) + self._achieved_error, 0.3 * room)
+        share = float(np.clip((possible - slack - achieved) / room, 0.0, 1.0))
+        return max(share, self._unexplained(achieved, possible - slack))
+
+    @cached_property
+    def _achieved_error(self) -> float:
+        """Standard error of an accuracy on the held-out examples."""
+        score, achieved = self.facts.score, self.achieved
+        if score is None or achieved is None or score.metric != "accuracy" or score.valid is None:
+            return 0.0
+        return float(np.sqrt(max(0.0, achieved * (1 - achieved)) / max(1, score.num_valid)))
+
+    @property
+    def _fits_the_loss(self) -> bool:
+        """The loss itself went most of the way to its least."""
+        loss, last = self.facts.loss, self.last_loss
+        if loss is None or loss.perfect is None or last is None or self.room is None:
+            return False
+        return (last - loss.perfect) < 0.3 * self.room
+
+    def _unexplained(self, achieved: float, possible: float) -> float:
+        """For numbers without noise, R2 = 0.97 is far from done: how many times the variance that
+        has to be left unexplained is left, as a loss of at most 0.15 [assumed]."""
+        score = self.facts.score
+        if score is None or score.metric != "r2" or achieved >= SOLVED:
+            return 0.0
+        times = (1 - achieved) / max(1 - possible, 1e-3)
+        return float(np.clip(0.1 * np.log10(max(times, 1.0)), 0.0, 0.15)) if times > 3 else 0.0
 
     @cached_property
     def unfitted(self) -> float | None:
@@ -207,6 +246,14 @@ class Case:
         return change < -0.02 and change < -3 * error
 
     # --- layers ---------------------------------------------------------------------------------
+
+    @cached_property
+    def steady(self) -> np.ndarray:
+        """[L] of the history's layers: whose weights have a size of their own from the start,
+        to compare an update with. Norm layers and branches that start at zero do not."""
+        loose = {x.name for x in (self.facts.model.layers if self.facts.model else ())
+                 if x.kind == "norm" or x.residual_start or x.constant}  # fmt: skip
+        return np.array([name not in loose for name in self.history.layers], bool)
 
     def layer_facts(self, name: str) -> LayerFacts | None:
         """The facts of the layer of this name."""

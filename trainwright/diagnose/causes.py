@@ -16,14 +16,14 @@ _WILD = frozenset({"A401", "A404", "A410", "D111", "L305"})  # it did not stay t
 # cause -> what it is known to bring about. Source: symptoms catalogue, docstrings of the rules.
 CONSEQUENCES: dict[str, frozenset[str]] = {
     "D101": _INSIDE | _SLOW | _WILD | {"D103"},
-    "D102": _INSIDE | _SLOW,
+    "D102": _INSIDE | _SLOW | {"M208", "D104"},
     "D103": _INSIDE | _SLOW | _WILD,
     "D104": frozenset({"M208", "M207", "A403", "D110"}),
     "D105": _INSIDE | _SLOW | {"M208", "D110", "D107", "M209", "A404"},
     "D106": _INSIDE | _SLOW | _WILD | {"L303", "L301", "L302", "D105"},
     "D107": frozenset({"A403", "M207"}),
     "D109": frozenset({"A403", "A404", "M207", "D107"}),
-    "D111": frozenset({"M202", "M205", "L305"}),
+    "D111": frozenset({"M202", "M205", "L305", "A401", "D101"}),
     "M201": frozenset({"M207", "A403", "A408", "A402"}),
     "M202": frozenset({"A402", "A403", "M207", "A408", "M204", "L302"}),
     "M203": frozenset({"M204", "A402", "A403", "A408", "M207"}),
@@ -31,7 +31,7 @@ CONSEQUENCES: dict[str, frozenset[str]] = {
     "M205": frozenset({"M202", "M203", "A401", "A404", "D111", "L305", "A410"}),
     "M206": _INSIDE | _SLOW | _WILD,
     "M209": frozenset({"A402", "A403", "M207", "L307", "M202", "M204", "A408"}),
-    "M210": frozenset({"A403", "A404", "M208"}),
+    "M210": frozenset({"A403", "A404", "M208", "M209", "M207"}),
     "M211": _SLOW | {"A414", "M204"},
     "M212": _SLOW | {"D105", "M202", "M204"},
     "M213": frozenset({"D108"}),
@@ -41,7 +41,7 @@ CONSEQUENCES: dict[str, frozenset[str]] = {
     "L303": _INSIDE | _SLOW | {"D107"},
     "L304": _INSIDE | _SLOW | _WILD | {"A407"},
     "L305": frozenset({"M205", "A401"}),
-    "L306": _SLOW | {"M211", "A411", "A414", "M204"},
+    "L306": _SLOW | {"M211", "M204", "L301", "L302", "L303"},
     "L307": frozenset({"A402", "A403", "M207", "M209"}),
     "A401": frozenset({"M202", "M203", "M204", "M205", "A404", "A410", "D111", "D107", "A403",
                        "M207", "L305", "A408", "M214", "L307", "M209"}),
@@ -53,7 +53,7 @@ CONSEQUENCES: dict[str, frozenset[str]] = {
     "A408": frozenset({"A402", "A403", "M202"}),
     "A409": frozenset({"A402", "A403", "A408", "M207"}),
     "A410": frozenset({"A402", "A403", "A408", "M207"}),
-    "A411": _SLOW | {"M211", "A414", "A409"},
+    "A411": _SLOW | {"M211", "A409"},
     "A414": _SLOW | {"M211", "A409", "M204"},
 }  # fmt: skip
 

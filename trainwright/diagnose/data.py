@@ -9,6 +9,7 @@ from trainwright.diagnose.case import CannotTell, Case
 from trainwright.diagnose.found import by_harm, found, seen
 
 LARGE_INPUT = 10.0  # root mean square of inputs; standardised ones have 1 [assumed]
+LARGE_FEATURE = 30.0  # sd of one feature beside others of 1 [assumed]
 SMALL_INPUT = 0.02  # scaled by 255 twice gives 0.002 [assumed]
 SPREAD = 1e3  # largest over smallest sd of features: condition number 1e6 [paper: LeCun 1998, 4.3]
 LARGE_TARGET = 10.0  # sd or |mean| of a regression target [assumed]
@@ -44,6 +45,8 @@ def inputs_not_scaled(case: Case) -> Finding | CannotTell | None:
     size = float(np.hypot(inputs.mean, inputs.sd))
     spread = _spread(inputs)
     evidence = []
+    if 0 < len(inputs.outlier_rows) <= _few_rows(inputs):
+        return None  # the size is that of a few rows: D111
     if size > LARGE_INPUT:
         evidence.append(seen("inputs.size", size, LARGE_INPUT, "[assumed]"))
     if spread is not None and spread > SPREAD:
@@ -57,8 +60,15 @@ def inputs_not_scaled(case: Case) -> Finding | CannotTell | None:
 
 
 def _spread(inputs: InputFacts) -> float | None:
+    """Largest over smallest sd, where the largest is large; features that hardly ever vary (one
+    pixel in a corner) do no harm beside standardised ones."""
     low, high = inputs.feature_sd_low, inputs.feature_sd_high
-    return high / low if low and high and low > 0 else None
+    return high / low if low and high and low > 0 and high > LARGE_FEATURE else None
+
+
+def _few_rows(inputs: InputFacts) -> int:
+    """So many rows are a few: odd ones, not the data."""
+    return max(3, int(0.02 * inputs.num_examples))
 
 
 def inputs_scaled_wrongly(case: Case) -> Finding | CannotTell | None:
@@ -187,6 +197,21 @@ def labels_degenerate(case: Case) -> Finding | CannotTell | None:
     targets = case.facts.targets
     if targets is None:
         return CannotTell(missing="targets")
+    head = case.facts.head
+    beyond = targets.kind == "indices" and head is not None and head.num_outputs > 1 and (
+        targets.high >= head.num_outputs or targets.low < 0
+    )  # fmt: skip
+    if beyond and head is not None and targets.task == "multiclass" and targets.shape == ():
+        return found("D106", 0.97, seen("targets.high", targets.high, head.num_outputs - 1,
+                                        "outputs of the model"),
+                     kind="outside_range", remedies=["encode_labels"], count=0)  # fmt: skip
+    two = targets.kind == "real" and targets.kurtosis is not None and targets.kurtosis < -1.7
+    loss = case.facts.loss
+    if two and loss is not None and loss.falls_when_right_rises is False:
+        # Two values only, in a loss that has no least value for them.
+        return found("D106", 0.93, seen("targets.low", targets.low, 0.0, "0 and 1"),
+                     seen("targets.high", targets.high, 1.0, "0 and 1"), kind="outside_range",
+                     remedies=["encode_labels"], count=0)  # fmt: skip
     if targets.bad_values:
         return found("D106", 0.97, seen("targets.bad_values", targets.bad_values, 0, "counted"),
                      kind="outside_range", remedies=["encode_labels"],
@@ -348,7 +373,7 @@ def bad_rows(case: Case) -> Finding | CannotTell | None:
         bad = seen("inputs.nonfinite_rows", inputs.nonfinite_rows, 0, "counted")
         return found("D111", 0.97, bad, kind="nonfinite", remedies=["drop_rows"],
                      count=inputs.nonfinite_rows)  # fmt: skip
-    few = 0 < len(inputs.outlier_rows) <= max(3, 0.02 * inputs.num_examples)
+    few = 0 < len(inputs.outlier_rows) <= _few_rows(inputs)
     if not few or inputs.kind != "table":
         return None
     return found("D111", by_harm(case, sure=0.8, unknown=0.45, spared=0.2),

@@ -11,6 +11,8 @@ from trainwright.diagnose.found import by_harm, found, seen
 RECTIFIED = ("relu", "relu6", "leaky_relu", "gelu", "silu", "elu", "selu", "threshold", "hardswish")
 MANY_DEAD = 0.5  # share of units that nothing activates; He-initialised nets start at about 0.1
 # [assumed]
+MANY_AT_START = 0.7  # where the share has not grown by GROWN [assumed]
+GROWN = 0.25
 SATURATED = 0.5  # share of values in the flat part of tanh or sigmoid [assumed]
 FADED = 1e-3  # first layer's gradient over the last one's [assumed; sigmoid: at most 0.25 a layer]
 BURST = 1e3  # the same upside down, or growth of activations with depth [assumed]
@@ -41,6 +43,9 @@ def dying_units(case: Case) -> Finding | CannotTell | None:
     worst = int(np.nanargmax(late))
     share = float(late[worst])
     since = first_step_above(case.history, dead[:, worst], MANY_DEAD) or 0
+    start = dead[np.isfinite(dead[:, worst]), worst][0]
+    if share < MANY_AT_START and share - start < GROWN:
+        return _dead_at_start(case)  # half of the units of a first layer on positive inputs
     whole = share > 0.98
     evidence = seen("dead_share", share, MANY_DEAD, "[assumed]", where=names[worst], step=since)
     where = [n for n, s in zip(names, late, strict=True) if s >= MANY_DEAD]
@@ -57,12 +62,14 @@ def _dead_at_start(case: Case) -> Finding | CannotTell | None:
         return CannotTell(missing="dead_share") if case.trained and not case.hidden else None
     worst = max(known, key=lambda x: x.dead_share or 0.0)
     share = worst.dead_share or 0.0
-    if share < 0.7:
+    if share < MANY_AT_START:
         return None
     sure = 0.9 if share > 0.98 else 0.75
     return found("M202", by_harm(case, sure=sure, unknown=0.6, spared=0.15),
-                 seen("layer.dead_share", share, 0.7, "[assumed]", where=worst.name, step=0),
-                 where=[x.name for x in known if (x.dead_share or 0) >= 0.7], line=worst.line,
+                 seen("layer.dead_share", share, MANY_AT_START, "[assumed]", where=worst.name,
+                      step=0),
+                 where=[x.name for x in known if (x.dead_share or 0) >= MANY_AT_START],
+                 line=worst.line,
                  remedies=["reinitialise_he", "leaky_activation"], share=share)  # fmt: skip
 
 
@@ -188,7 +195,9 @@ def exploding_gradient(case: Case) -> Finding | CannotTell | None:
     if norms is None or len(norms) < 5 or not broken:
         return None
     known = norms[np.isfinite(norms)]
-    spike = float(np.max(known) / max(1e-30, np.median(known[:5]))) if len(known) else np.inf
+    if len(known) < 5:
+        return None  # the numbers were left at once, without growth before
+    spike = float(np.max(known) / max(1e-30, np.median(known[:5])))
     if spike < BURST:
         return None
     at = first_step_above(case.history, norms, BURST * float(np.median(known[:5]))) or 0
@@ -238,6 +247,16 @@ def bad_initialisation(case: Case) -> Finding | CannotTell | None:
         worst = max(biased, key=lambda x: abs(x.bias_mean or 0.0))
         return _start(case, worst, "bias", worst.bias_mean or 0.0, LARGE_BIAS, 0.93, 0.75, 0.3,
                       biased)  # fmt: skip
+    loss = case.facts.loss
+    everything = case.facts.model.layers
+    head = everything[-1] if everything else None
+    if head is not None and abs(head.bias_mean or 0.0) > LARGE_BIAS and loss is not None:
+        far = loss.initial is not None and loss.prior is not None and case.room is not None and (
+            loss.initial > loss.prior + 2 * case.room
+        )  # fmt: skip
+        if far:
+            return _start(case, head, "bias", head.bias_mean or 0.0, LARGE_BIAS, 0.93, 0.8, 0.4,
+                          [head])  # fmt: skip
     large = [x for x in layers if _ratio(x) > LARGE_WEIGHTS and not x.has_norm]
     if large:
         worst = max(large, key=_ratio)

@@ -120,9 +120,11 @@ def step_order_wrong(case: Case) -> Finding | CannotTell | None:
     Remedies: reorder_steps.
     Source: read directly, at the optimiser's step.
     """
-    gradient, update = case.history.step("gradient_norm_all"), case.history.layer("update_norm")
-    if gradient is None or update is None or len(gradient) < 3:
-        return CannotTell(missing="gradient_norm_all") if case.trained else None
+    update = case.history.layer("update_norm")
+    if update is None or len(update) < 3:
+        return CannotTell(missing="update_norm") if case.trained else None
+    gradient = case.history.step("gradient_norm_all")  # missing: the optimiser never got one
+    gradient = np.zeros(len(update)) if gradient is None else gradient
     model = case.facts.model
     # The probe before the first step saw a gradient, so that a flat loss is not the reason.
     reached = model is not None and any((x.weight_gradient_norm or 0.0) > 0 for x in model.layers)
@@ -149,7 +151,7 @@ def nothing_steps(case: Case) -> Finding | CannotTell | None:
     Source: compared bit by bit.
     """
     update, gradient = case.history.layer("update_norm"), case.history.step("gradient_norm_all")
-    if "optimizer_step" in case.history.unseen and len(case.curve.values) > 3:
+    if "optimizer_step" in case.history.unseen:
         return found("A414", 0.9, seen("num_steps", 0, "> 0", "counted"), kind="never_called",
                      since=1, remedies=["call_step"])  # fmt: skip
     if update is None or gradient is None or len(update) < 3:

@@ -5,6 +5,7 @@ import numpy as np
 
 from trainwright.core.diagnosis import Finding
 from trainwright.core.facts import HeadFacts, LossFacts, TargetFacts
+from trainwright.diagnose.algorithm import unusual_rate
 from trainwright.diagnose.case import CannotTell, Case
 from trainwright.diagnose.found import by_harm, found, seen
 
@@ -43,6 +44,10 @@ def head_loss_mismatch(case: Case) -> Finding | CannotTell | None:
     if isinstance(parts, CannotTell):
         return parts
     head, loss, targets = parts
+    if loss.error is not None and not targets.bad_values and targets.high < 1.5:
+        return found("L301", 0.9, seen("loss.error", loss.error[:80], "a number", "probe"),
+                     kind="refused", where=_last(case), remedies=["pair_head_and_loss"],
+                     head=head.kind, error=loss.error[:80])  # fmt: skip
     kind, sure, unknown, spared = _mismatch(head, loss, targets)
     if not kind:
         return None
@@ -69,7 +74,8 @@ def _mismatch(
     if loss.expects == "logits" and head.kind in ("non_negative", "tanh", "bounded"):
         return "squashed_logits", 0.85, 0.6, 0.3
     multi = targets.task == "multilabel"
-    if multi and head.kind in ("softmax", "log_softmax"):
+    competing = loss.exclusive and loss.expects in ("logits", "log_probabilities")
+    if multi and (head.kind in ("softmax", "log_softmax") or competing):
         return "softmax_for_multilabel", 0.97, 0.93, 0.6
     if loss.expects == "probabilities" and head.kind not in PROBABILITIES:
         return "logits_as_probabilities", 0.97, 0.93, 0.4
@@ -143,6 +149,9 @@ def wrong_loss_family(case: Case) -> Finding | CannotTell | None:
         return parts
     head, loss, targets = parts
     family = loss.family
+    if _is_flat(loss):
+        return found("L303", 0.95, seen("loss.room", 0.0, "> 0", "best constant against perfect"),
+                     kind="flat", remedies=["swap_loss"], family=family or "other")  # fmt: skip
     if family is None:
         return CannotTell(missing="loss.family")
     if targets.task == "regression" and family in ("cross_entropy", "binary_cross_entropy"):
@@ -163,6 +172,13 @@ def wrong_loss_family(case: Case) -> Finding | CannotTell | None:
                      kind=family, remedies=["swap_loss", "pair_head_and_loss"],
                      family=family, task=targets.task)  # fmt: skip
     return None
+
+
+def _is_flat(loss: LossFacts) -> bool:
+    """The loss is the same whatever the outputs: one class for cross-entropy, say."""
+    values = (loss.initial, loss.prior, loss.perfect)
+    known = [v for v in values if v is not None]
+    return len(known) == 3 and max(known) - min(known) <= 1e-9 and loss.error is None
 
 
 def wrong_reduction(case: Case) -> Finding | CannotTell | None:
@@ -210,20 +226,33 @@ def unstable_loss(case: Case) -> Finding | CannotTell | None:
     loss = case.facts.loss
     if loss is None:
         return CannotTell(missing="loss")
-    if loss.nonfinite_at is None:
-        return None
     step = case.history.first_nonfinite
+    if loss.nonfinite_at is None:
+        rows = case.facts.inputs.nonfinite_rows if case.facts.inputs is not None else 0
+        rate = unusual_rate(case)
+        if step is None or rows or (rate or 0.0) > 1 or not _calm_before(case, step):
+            return None
+        return found("L305", 0.75, seen("loss", "nan", "finite", step=step), kind="inside",
+                     since=step, remedies=["stable_loss"], at="?")  # fmt: skip
     at = seen("loss.nonfinite_at", loss.nonfinite_at, "finite", "probe", step=step)
     if not case.trained:
         return found("L305", 0.55, at, remedies=["stable_loss"], at=loss.nonfinite_at)
     if step is None:
         return found("L305", 0.3, at, remedies=["stable_loss"], at=loss.nonfinite_at)
-    low, high = case.history.step("output_low"), case.history.step("output_high")
-    outputs_fine = low is None or high is None or bool(
-        np.isfinite(low[-1]) and np.isfinite(high[-1]) and max(abs(low[-1]), abs(high[-1])) < 1e6
-    )  # fmt: skip
-    return found("L305", 0.9 if outputs_fine else 0.5, at, since=step, remedies=["stable_loss"],
-                 at=loss.nonfinite_at)  # fmt: skip
+    return found("L305", 0.9 if _calm_before(case, step) else 0.5, at, since=step,
+                 remedies=["stable_loss"], at=loss.nonfinite_at)  # fmt: skip
+
+
+def _calm_before(case: Case, step: int) -> bool:
+    """Up to the first loss that is no number neither loss nor gradient had grown."""
+    losses = case.curve.values[case.curve.steps < step]
+    if len(losses) and np.max(np.abs(losses)) > 3 * abs(losses[0]) + (case.room or 0.0):
+        return False
+    norms = case.history.step("gradient_norm_all")
+    if norms is None:
+        return True
+    known = norms[(case.history.steps < step) & np.isfinite(norms)]
+    return not len(known) or float(known.max()) < 30 * float(known[0]) + 1e-12
 
 
 def gradient_cut(case: Case) -> Finding | CannotTell | None:
@@ -274,7 +303,8 @@ def penalty_dominates(case: Case) -> Finding | CannotTell | None:
     if not len(known):
         return CannotTell(missing="penalty_share") if case.trained else None
     worst = float(np.median(known[-5:]))
-    if worst < DOMINANT:
+    held = case.at_prior is True and worst > 0.1  # what is left of the criterion is its start
+    if worst < DOMINANT and not held:
         return None
     return found("L307", by_harm(case, sure=0.9, unknown=0.6, spared=0.2, fit=True),
                  seen("penalty_share", worst, DOMINANT, "[assumed]"), since=1,

@@ -4,6 +4,7 @@ signals do inside."""
 import numpy as np
 
 from trainwright.core.diagnosis import Finding
+from trainwright.core.facts import LayerFacts
 from trainwright.diagnose.case import SOLVED, CannotTell, Case
 from trainwright.diagnose.found import by_harm, found, seen
 
@@ -38,7 +39,8 @@ def missing_nonlinearity(case: Case) -> Finding | CannotTell | None:
     )  # fmt: skip
     reached = case.solved or (case.achieved is not None and case.achieved >= SOLVED)
     if not everywhere:
-        return found("M201", by_harm(case, sure=0.8, unknown=0.55), pairs, kind="partly",
+        # One pair alone is often a bottleneck (low rank) on purpose.
+        return found("M201", by_harm(case, sure=0.48, unknown=0.4), pairs, kind="partly",
                      where=where, remedies=["insert_nonlinearity"])  # fmt: skip
     confidence = 0.9 if case.trained else 0.8
     if reached and enough:
@@ -178,6 +180,13 @@ def mode_mismatch(case: Case) -> Finding | CannotTell | None:
         return found("M210", by_harm(case, sure=0.95, unknown=0.9, spared=0.75),
                      seen("train_mode", float(np.nanmean(mode)), 1.0, "counted"),
                      kind="always_eval", since=1, remedies=["call_train_eval"])  # fmt: skip
+    told = [case.history.valid[n].values for n in ("accuracy", "score") if n in case.history.valid]
+    score = case.facts.score
+    if told and len(told[0]) and score is not None and score.valid is not None and matters:
+        short = score.valid - float(np.median(told[0][-2:]))
+        if score.metric == "accuracy" and 0.1 < short <= 1:
+            return found("M210", 0.85, seen("score.told_gap", short, 0.1, "[assumed]"),
+                         kind="always_train", since=1, remedies=["call_train_eval"])  # fmt: skip
     if "batch" not in model.normalisation:
         return None
     batch = case.facts.batch_size
@@ -185,6 +194,14 @@ def mode_mismatch(case: Case) -> Finding | CannotTell | None:
         return found("M210", by_harm(case, sure=0.9, unknown=0.75, spared=0.4),
                      seen("batch_size", batch, 2, "[paper: Wu and He 2018, fig. 1]"),
                      kind="tiny_batch", remedies=["group_norm", "larger_batch"])  # fmt: skip
+    batches, score = case.history.step("batch_score"), case.facts.score
+    if batches is not None and score is not None and score.train is not None and len(batches) > 7:
+        fall = float(np.nanmedian(batches[-4:])) - score.train
+        if fall > 0.25:  # the same weights on the same examples, in the other mode
+            return found("M210", by_harm(case, sure=0.93, unknown=0.8, spared=0.4),
+                         seen("score.mode_gap", fall, 0.25, "[assumed]"),
+                         kind="stale_statistics", since=1,
+                         remedies=["call_train_eval", "group_norm"])  # fmt: skip
     drift = case.last_of("norm_drift")
     worst = float(np.nanmax(drift)) if drift is not None and not np.isnan(drift).all() else 0.0
     if worst > 2.0 and case.trained and case.history.num_steps > 50:
@@ -221,8 +238,20 @@ def untrained_parameters(case: Case) -> Finding | CannotTell | None:
         owners = {name.rpartition(".")[0] for name in model.frozen}
         frozen = [name in owners for name in order]
         prefix = frozen == sorted(frozen, reverse=True)  # lower layers, as in fine-tuning
-        return _untrained(case, "frozen", model.frozen, 0.75 if prefix else 0.85, 0.15)
+        learned = not any(_looks_random(x) for x in model.layers if x.name in owners)
+        sure = 0.45 if prefix and learned else 0.85
+        return _untrained(case, "frozen", model.frozen, sure, 0.15)
     return None
+
+
+def _looks_random(layer: LayerFacts) -> bool:
+    """The sd of the weights is that of a usual start to 1.5 %: torch's default (0.408 of He's), He's,
+    or Xavier's; learned weights have another [assumed]."""
+    if not layer.weight_sd or not layer.he_sd:
+        return False
+    xavier = np.sqrt(layer.fan_in / (layer.fan_in + layer.fan_out))
+    ratio = layer.weight_sd / layer.he_sd
+    return any(abs(ratio / usual - 1) < 0.015 for usual in (np.sqrt(1 / 6), 1.0, xavier))
 
 
 def _untrained(
