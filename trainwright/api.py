@@ -110,7 +110,15 @@ class Run:
         from trainwright.report.page import render_page
 
         place = Path(path) if path is not None else Path(f"{self.id}.html")
-        page = render_page(self.record, self.readings())
+        readings = self.readings()
+        diagnosis, history = None, None
+        if self.record.facts is not None:
+            from trainwright.diagnose.judge import judge
+            from trainwright.run.recall import recall
+
+            facts, history = recall(self.record, readings)
+            diagnosis = judge(facts, history)
+        page = render_page(self.record, readings, diagnosis=diagnosis, watched=history)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(page, encoding="utf-8")
@@ -167,8 +175,8 @@ def fit(
 
     `model` and `loss` are a name, a table of knobs, or the user's own module, class or function;
     `store` is a URL or path, or None to write nothing. `watch` is the share of the time that
-    watching may take (True: 2 %), for `tw.diagnose(run)`; False: nobody watches. A run that was interrupted or whose loss
-    left the numbers comes back with that `.state`.
+    watching may take (True: 2 %), for `tw.diagnose(run)`; False: nobody watches. A run that was
+    interrupted or whose loss left the numbers comes back with that `.state`.
 
     Raises TrainwrightError with everything that is to be mended.
     """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trainwright import api
 from trainwright.core import diagnosis as records
 from trainwright.core.errors import TrainwrightError
+from trainwright.core.facts import TaskKind
 from trainwright.core.phrases import phrase
 from trainwright.core.records import RunRecord
 from trainwright.recipe import Recipe
@@ -84,7 +85,7 @@ def check(
     *,
     loss: Callable[..., Any],
     optimizer: Any = None,
-    task: str | None = None,
+    task: TaskKind | None = None,
     valid: Any = None,
     batch_size: int | None = None,
     mute: Collection[str] = (),

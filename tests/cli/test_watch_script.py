@@ -58,7 +58,9 @@ ENV = {**__import__("os").environ, "OMP_NUM_THREADS": "1", "LANG": "C.UTF-8", "L
 def test_output_and_exit_code_are_the_scripts_own_and_the_verdict_names_the_fault(script):
     path = script(TRAIN.format(head=", nn.Softmax(1)", end="sys.exit(7)"))
     without, done = plain(path, "--epochs", "3"), watched(path, "--epochs", "3")
-    assert (done.returncode, done.stdout) == (without.returncode, without.stdout) == (7, done.stdout)
+    assert (
+        (done.returncode, done.stdout) == (without.returncode, without.stdout) == (7, done.stdout)
+    )
     assert "L301" in done.stderr
     assert done.stderr.rstrip().endswith(("╯", "┘"))
 

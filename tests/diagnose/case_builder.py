@@ -69,7 +69,9 @@ def changed(facts, part, **values):
 
 def healthy_history(steps=620, samples=40, **changes):
     rng = np.random.default_rng(0)
-    at = np.unique(np.concatenate([np.arange(1, 21), np.linspace(21, steps, samples - 20)])).astype(int)
+    at = np.unique(np.concatenate([np.arange(1, 21), np.linspace(21, steps, samples - 20)])).astype(
+        int
+    )
     T, L = len(at), len(LAYERS)
     one = np.ones((T, L))
     loss = 1.386 * np.exp(-np.arange(steps) / 80) + 0.05 + 0.02 * rng.standard_normal(steps)
@@ -95,7 +97,9 @@ def healthy_history(steps=620, samples=40, **changes):
 def read(history, name, values):
     """A history with one reading replaced: by a number, a row [L], or a table [T, L] / [T]."""
     axis = "by_layer" if name in history.by_layer or np.ndim(values) == 2 else "by_step"
-    shape = (len(history.steps), len(history.layers)) if axis == "by_layer" else (len(history.steps),)
+    shape = (
+        (len(history.steps), len(history.layers)) if axis == "by_layer" else (len(history.steps),)
+    )
     table = np.broadcast_to(np.asarray(values, float), shape).copy()
     return replace(history, **{axis: {**getattr(history, axis), name: table}})
 

@@ -103,7 +103,17 @@ def test_probabilities_in_a_loss_for_logits_are_named():
 
 def test_a_head_that_cannot_reach_its_targets_is_named_before_the_first_step():
     facts = healthy_facts()
-    facts = changed(facts, "targets", kind="real", task="regression", counts=(), mean=2.0, sd=2.0, low=0.0, high=9.0)
+    facts = changed(
+        facts,
+        "targets",
+        kind="real",
+        task="regression",
+        counts=(),
+        mean=2.0,
+        sd=2.0,
+        low=0.0,
+        high=9.0,
+    )
     facts = changed(facts, "head", kind="sigmoid", low=0.0, high=1.0, num_outputs=1)
     facts = changed(facts, "loss", expects="values", family="squared", prior=4.0, reachable=3.0)
     assert codes(facts) == ["L302"]
@@ -111,7 +121,9 @@ def test_a_head_that_cannot_reach_its_targets_is_named_before_the_first_step():
 
 def test_a_rate_that_rewrites_layers_is_the_cause_of_the_dead_units_behind_it():
     history = read(healthy_history(), "update_norm", 8.0)
-    history = read(history, "dead_share", np.where(history.steps > 5, 0.99, 0.02)[:, None] * [1, 1, 1, 0])
+    history = read(
+        history, "dead_share", np.where(history.steps > 5, 0.99, 0.02)[:, None] * [1, 1, 1, 0]
+    )
     history = with_loss(history, np.concatenate([[1.4, 9, 30, 12, 6], flat(steps=595)]))
     facts = changed(sick(), "optimizer", name="SGD", learning_rate=5.0, eps=None, betas=None)
     found = judge(facts, history)
@@ -122,7 +134,9 @@ def test_a_rate_that_rewrites_layers_is_the_cause_of_the_dead_units_behind_it():
 def test_a_rate_too_low_is_told_from_a_finished_run():
     slow = with_loss(read(healthy_history(), "update_norm", 1e-5), np.linspace(1.38, 1.30, 600))
     assert "A402" in codes(sick(), slow)
-    assert judge(healthy_facts(), slow).healthy  # the same readings, but the model is as good as any
+    assert judge(
+        healthy_facts(), slow
+    ).healthy  # the same readings, but the model is as good as any
 
 
 def test_leftover_gradients_are_named():
@@ -149,7 +163,9 @@ def test_a_fading_gradient_is_named_with_its_gain():
 
 
 def test_labels_that_no_neighbour_confirms_are_unrelated():
-    facts = changed(sick(reference=0.26, train=0.9, valid=0.25), "targets", neighbour_agreement=0.25)
+    facts = changed(
+        sick(reference=0.26, train=0.9, valid=0.25), "targets", neighbour_agreement=0.25
+    )
     assert codes(facts, healthy_history())[0] == "D105"
 
 

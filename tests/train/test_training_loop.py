@@ -9,8 +9,8 @@ import trainwright as tw
 from trainwright import recipe as recipes
 from trainwright.recipe import Live, Recipe
 from trainwright.run.assemble import assemble
-from trainwright.run.surroundings import own_randomness
 from trainwright.run.judge import look
+from trainwright.run.surroundings import own_randomness
 from trainwright.train.events import Ended, Evaluated, NonFinite, Stepped
 from trainwright.train.loop import train
 from trainwright.train.trainee import capture, is_better, restore

@@ -1,4 +1,4 @@
-"""trainwright watch, diagnose, check, replay: what is wrong in a script, a stored run or a recipe."""
+"""trainwright watch, diagnose, check, replay: what is wrong in a script, a run or a recipe."""
 
 import os
 import subprocess
@@ -60,7 +60,7 @@ def diagnose(
     if json:
         print_json(found.to_json())
     else:
-        console().print(box(found))
+        console().print(box(found, title=run))
     return 1 if strict and not found.healthy else 0
 
 

@@ -57,13 +57,18 @@ def resume(
 
 
 def _end(run: "Run", store: str, json: bool) -> int:
+    from trainwright.doctor import diagnose
+    from trainwright.report.diagnosis import box
     from trainwright.report.plain import show_object
     from trainwright.report.terminal import summary
 
     if json:
-        print_json({"event": "finished", **show_object(run.record)})
+        found = diagnose(run).to_json() if run.record.facts is not None else None
+        print_json({"event": "finished", **show_object(run.record), "diagnosis": found})
     else:
         console().print(summary(run.record, run.readings(), record_at=store))
+        if run.record.facts is not None:
+            console().print(box(diagnose(run), title=run.id))
     return EXIT_CODES.get(run.state, 0)
 
 

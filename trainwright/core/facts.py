@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-HeadKind = Literal["linear", "softmax", "log_softmax", "sigmoid", "tanh", "non_negative", "bounded", "constant"]  # fmt: skip
+HeadKind = Literal[
+    "linear", "softmax", "log_softmax", "sigmoid", "tanh", "non_negative", "bounded", "constant",
+]  # fmt: skip
 Expects = Literal["logits", "probabilities", "log_probabilities", "values", "margins"]
 Family = Literal["cross_entropy", "binary_cross_entropy", "squared", "absolute", "hinge", "other"]
 TargetKind = Literal["indices", "one_hot", "multi_hot", "zero_one", "plus_minus_one", "real"]

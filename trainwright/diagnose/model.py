@@ -245,8 +245,8 @@ def untrained_parameters(case: Case) -> Finding | CannotTell | None:
 
 
 def _looks_random(layer: LayerFacts) -> bool:
-    """The sd of the weights is that of a usual start to 1.5 %: torch's default (0.408 of He's), He's,
-    or Xavier's; learned weights have another [assumed]."""
+    """The sd of the weights is that of a usual start to 1.5 %: torch's default (0.408 of He's),
+    He's, or Xavier's; learned weights have another [assumed]."""
     if not layer.weight_sd or not layer.he_sd:
         return False
     xavier = np.sqrt(layer.fan_in / (layer.fan_in + layer.fan_out))

@@ -5,16 +5,19 @@ from typing import TextIO
 
 from rich.console import Console
 
+from trainwright.core.diagnosis import Finding
 from trainwright.core.records import Baseline, to_plain
 from trainwright.core.task import METRICS, TaskKind
 from trainwright.core.words import say
 from trainwright.report import format as show
 from trainwright.report import phrases
 from trainwright.report.progress import JSON_SECONDS, Emit, JsonSurface, Progress, open_progress
+from trainwright.report.rule_words import confidence_words
 from trainwright.report.sections import split_words
 from trainwright.report.terminal import columns_table, tame
 from trainwright.run.messages import (
     Compared,
+    Diagnosed,
     Finished,
     Listener,
     Loaded,
@@ -75,6 +78,12 @@ def _listener(progress: Progress, introduce: Callable[[Understood], None]) -> Li
             case Said():
                 words = tame(phrases.notice_words(message.notice))
                 progress.tell("notice", words, **to_plain(message.notice))
+            case Diagnosed():
+                key = "opened" if message.open else "closed"
+                words = say(f"diagnosis.{key}", finding=_finding_words(message.finding))
+                progress.tell("diagnosed", words, open=message.open,
+                              code=message.finding.code, kind=message.finding.kind,
+                              confidence=message.finding.confidence)  # fmt: skip
             case Compared():
                 progress.close()  # training is over; simple learners have their turn
                 words = _compared(message.baseline, task)
@@ -83,6 +92,12 @@ def _listener(progress: Progress, introduce: Callable[[Understood], None]) -> Li
                 progress.close()
 
     return listen
+
+
+def _finding_words(finding: Finding) -> str:
+    return (
+        f"{finding.code} {say(f'rule.{finding.code}.name')}, {confidence_words(finding.confidence)}"
+    )
 
 
 def _compared(baseline: Baseline, task: list[TaskKind]) -> str:

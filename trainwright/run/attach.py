@@ -196,4 +196,5 @@ def _joined(kept: Sequence[Any]) -> Any:
         targets = torch.cat([batch.targets for batch in whole])
     except (RuntimeError, TypeError):  # batches of unequal shapes: one must do
         inputs, targets = whole[0].inputs, whole[0].targets
-    return (inputs if len(inputs) > 1 else inputs[0]), targets
+    first, *rest = inputs
+    return (inputs if rest else first), targets

@@ -28,13 +28,13 @@ class Discovery:
     def install(self) -> None:
         """Puts the global hooks in place; torch has just been imported."""
         from torch.nn.modules import module
-        from torch.optim import optimizer
+        from torch.optim.optimizer import register_optimizer_step_pre_hook
 
         self._handles = [
             module.register_module_forward_pre_hook(self._enter),
             module.register_module_forward_hook(self._leave, always_call=True),
         ]
-        optimizer.register_optimizer_step_pre_hook(self._step)
+        register_optimizer_step_pre_hook(self._step)
 
     # --- hooks ----------------------------------------------------------------------------------
 

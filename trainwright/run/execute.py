@@ -134,7 +134,7 @@ class Execution:
         if self.watch_budget > 0:
             with self._timed("watch"):
                 self.observation = Observation(
-                    self.assembly, self.record, self.readings.append, self.watch_budget
+                    self.assembly, self.record, self._keep_reading, self.watch_budget
                 )
 
     def _train(self, interruption: Interruption) -> RunState:
@@ -271,6 +271,9 @@ class Execution:
         self.readings.append(Reading(step=event.step, kind="non_finite", values={"rows": rows}))
 
     # --- watching -------------------------------------------------------------------------------
+
+    def _keep_reading(self, reading: Reading) -> None:
+        self.readings.append(reading)
 
     def _tell_changes(self) -> None:
         if self.observation is not None:

@@ -2,7 +2,7 @@
 while it goes on, and all of it in the record."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from trainwright.check.gather import gather
@@ -27,9 +27,14 @@ class Observation:
         self, assembly: Assembly, record: RunRecord, keep: Callable[[Reading], None], budget: float
     ) -> None:
         self.facts = record.facts if record.facts is not None else facts_of(assembly)
+
+        def keep_all(readings: Sequence[Reading]) -> None:
+            for reading in readings:
+                keep(reading)
+
         self.watcher = Watcher(
             assembly.module, list(assembly.trainee.optimizers), loss=None, budget=budget,
-            sink=lambda readings: [keep(r) for r in readings] and None,
+            sink=keep_all,
         )  # fmt: skip
         self.watcher.attach()
         self._open: dict[str, Finding] = {}
@@ -89,8 +94,8 @@ def _some(examples: Examples) -> Batch:
 
 
 def _pair(batch: Batch) -> tuple[object, object]:
-    inputs = batch.inputs if len(batch.inputs) > 1 else batch.inputs[0]
-    return inputs, batch.target
+    first, *rest = batch.inputs
+    return (batch.inputs if rest else first), batch.target
 
 
 def with_scores(record: RunRecord) -> RunRecord:

@@ -10,8 +10,6 @@ from torch import Tensor
 
 SAMPLES = 8  # that a unit is waited for before it counts as dead [assumed]
 
-GENERATION_SAMPLES = 6  # sampled steps of a generation [assumed]
-GENERATION_ROWS = 256  # and rows: a rare unit must have its chance [assumed]
 
 
 class Collector:
