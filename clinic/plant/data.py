@@ -13,7 +13,7 @@ FOUR_SGD = ("digits_mlp_sgd", "digits_convnet_sgd", "digits_gru_sgd", "digits_fu
 ODD = ("odd_mlp", "odd_convnet", "odd_gru", "odd_functional")
 REAL = ("friedman_mlp", "ink_convnet", "sums_gru", "friedman_functional")
 REAL_SGD = ("friedman_mlp_sgd", "ink_convnet_sgd", "sums_gru_sgd", "friedman_functional_sgd")
-NOISY = ("noisy_mlp", "noisy_convnet", "noisy_functional")
+CENTRE = ("centre_mlp", "centre_convnet", "centre_functional")
 
 LONG = {"mlp": {"steps": 2000}, "functional": {"steps": 2000}, "convnet": {"steps": 800}, "gru": {"steps": 500}}  # fmt: skip
 
@@ -188,7 +188,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(code="D106", kind="out_of_range", on=FOUR, plant=out_of_range),
     Fault(code="D106", kind="one_and_two", on=("odd_mlp", "odd_convnet", "odd_gru", "odd_functional"), plant=out_of_range),
     Fault(code="D106", kind="missing", on=REAL, plant=missing_targets),
-    Fault(code="D107", kind="rare", on=NOISY, plant=rare),
+    Fault(code="D107", kind="rare", on=CENTRE, plant=rare),
     Fault(code="D108", kind="duplicates", on=("digits_mlp", "digits_convnet", "digits_functional"), change=both(choosing(steps=1500), built_with(width=128)), plant=repeated_across),
     Fault(code="D108", kind="leaked_label", on=("digits_mlp", "odd_convnet", "friedman_functional", "odd_gru", "friedman_mlp"), plant=leaked_label),
     Fault(code="D109", kind="sorted", on=FOUR_SGD, plant=sorted_by_class),

@@ -1,11 +1,13 @@
 """What can be known of a training program before its first step? All probes in order, each on a
 copy of the model; what fails is named, and everything is left as it was found."""
 
+import copy
 import math
 import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from types import FunctionType
 from typing import Any, TypeVar
 
 import torch
@@ -76,6 +78,7 @@ def gather(
     with warnings.catch_warnings(record=True) as heard, same_random_states():
         warnings.simplefilter("always")
         user = unwrapped(model)
+        loss = _own_copy(loss)
         device = sample_device(user)
         sample = sample_from(data, device=device, batch_size=batch_size)
         held = sample_from(valid, device=device) if valid is not None else None
@@ -87,6 +90,17 @@ def _told(heard: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
     """First lines, each once; those that differ in numbers alone come from a doubled batch."""
     lines = [str(w.message).strip().split("\n")[0] for w in heard]
     return tuple({re.sub(r"\d+", "#", line): line for line in reversed(lines)}.values())[::-1]
+
+
+def _own_copy(loss: Criterion) -> Criterion:
+    """A criterion that may count its calls or keep running values is probed as a copy; a plain
+    function is what it is."""
+    if isinstance(loss, FunctionType):
+        return loss
+    try:
+        return copy.deepcopy(loss)
+    except Exception:  # users' objects may refuse
+        return loss
 
 
 def _gathered(
