@@ -94,7 +94,8 @@ def learning_rate_too_high(case: Case) -> Finding | CannotTell | None:
     if jumpy > 0.5:
         points += 0.25
         evidence.append(seen("loss.jumps", jumpy, 0.5, "[assumed]"))
-    if not evidence or points < 0.4 or (case.lost is not None and case.lost < 0.05):
+    plain = level > LARGE_UPDATE or case.diverged or (unusual is not None and unusual > 1)
+    if not plain or points < 0.4 or (case.lost is not None and case.lost < 0.05):
         return None
     since = min((e.step for e in evidence if e.step is not None), default=1)
     return _too_high(case, min(0.97, 0.2 + points), evidence, since)
@@ -308,7 +309,8 @@ def optimizer_unsuited(case: Case) -> Finding | CannotTell | None:
         return CannotTell(missing="optimizer")
     eps, betas = optimizer.eps, optimizer.betas
     if eps is not None and is_adaptive(optimizer) and not 1e-12 < eps < 1e-3:
-        return found("A408", by_harm(case, sure=0.85, unknown=0.5, spared=0.25),
+        below = eps <= 1e-12  # vanishes beside any gradient in float32: never meant so
+        return found("A408", by_harm(case, sure=0.85, unknown=0.6, spared=0.55 if below else 0.25),
                      seen("optimizer.eps", eps, "1e-12 … 1e-3", "[assumed]"), kind="eps",
                      remedies=["set_eps"], eps=eps)  # fmt: skip
     memory = max(optimizer.momentum or 0.0, betas[0] if betas is not None else 0.0)

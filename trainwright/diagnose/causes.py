@@ -7,6 +7,7 @@ from trainwright.core.diagnosis import NAMED, Finding
 from trainwright.diagnose.algorithm import unusual_rate
 from trainwright.diagnose.case import Case
 
+HIGH_RATE, LOW_RATE = 0.5, 2e-3  # of the largest usual rate [assumed]
 NUM_CAUSES = 3  # a list of ten is no diagnosis
 
 _INSIDE = frozenset({"M202", "M203", "M204", "M205", "M214"})  # what signals do in the layers
@@ -114,6 +115,11 @@ def _explains(cause: Finding, effect: Finding, case: Case) -> bool:
         return False
     if cause.code in CONSEQUENCES.get(effect.code, ()) and _rank(cause) <= _rank(effect):
         return False  # each could explain the other: the surer one does
-    if effect.code == "A401" and (unusual_rate(case) or 0.0) > 1.0:
-        return False  # a rate that is rare anywhere stands for itself
+    rate = unusual_rate(case)
+    if rate is not None and (effect.code, cause.code) != ("A402", "A408"):
+        # A rate that is rare anywhere stands for itself.
+        if effect.code == "A401" and rate > HIGH_RATE and cause.code not in _STATIC:
+            return False
+        if effect.code == "A402" and rate < LOW_RATE and cause.code not in _STATIC:
+            return False
     return (cause.since_step or 0) <= (effect.since_step or 0) or not effect.since_step
