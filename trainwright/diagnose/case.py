@@ -251,9 +251,12 @@ class Case:
     def steady(self) -> np.ndarray:
         """[L] of the history's layers: whose weights have a size of their own from the start,
         to compare an update with. Norm layers and branches that start at zero do not."""
-        loose = {x.name for x in (self.facts.model.layers if self.facts.model else ())
-                 if x.kind == "norm" or x.residual_start or x.constant}  # fmt: skip
-        return np.array([name not in loose for name in self.history.layers], bool)
+        model = self.facts.model
+        if model is None:
+            return np.ones(len(self.history.layers), bool)
+        firm = {x.name for x in model.layers
+                if x.kind != "norm" and not x.residual_start and not x.constant}  # fmt: skip
+        return np.array([name in firm for name in self.history.layers], bool)
 
     def layer_facts(self, name: str) -> LayerFacts | None:
         """The facts of the layer of this name."""

@@ -11,7 +11,7 @@ HIGH_RATE, LOW_RATE = 0.5, 2e-3  # of the largest usual rate [assumed]
 NUM_CAUSES = 3  # a list of ten is no diagnosis
 
 _INSIDE = frozenset({"M202", "M203", "M204", "M205", "M214"})  # what signals do in the layers
-_SLOW = frozenset({"A402", "A403", "A405", "A408", "M207", "A411", "A414"})  # it did not get there
+_SLOW = frozenset({"A402", "A403", "A405", "A408", "M207"})  # it did not get there
 _WILD = frozenset({"A401", "A404", "A410", "D111", "L305"})  # it did not stay there
 
 # cause -> what it is known to bring about. Source: symptoms catalogue, docstrings of the rules.

@@ -12,11 +12,14 @@ from torch import nn
 
 from trainwright.check.gather import final_score, gather
 from trainwright.core.diagnosis import Diagnosis
+from trainwright.core.errors import TrainwrightError
 from trainwright.core.facts import Facts
 from trainwright.core.history import History
+from trainwright.core.phrases import phrase
 from trainwright.core.records import RunRecord
 from trainwright.diagnose.judge import judge
 from trainwright.store.contract import Reading, Store
+from trainwright.watch.replay import Replayed, replay
 from trainwright.watch.watcher import Watcher
 
 KEPT_START_BYTES = 256 * 2**20  # weights at the start are kept for `check` up to this size
@@ -142,6 +145,28 @@ class Watch:
     def diagnose(self, *, mute: Collection[str] = ()) -> Diagnosis:
         """What is wrong so far, or nothing."""
         return self._speak(judge(self.facts(), self.history, mute=mute))
+
+    def replay(self) -> Replayed:
+        """The last step whose batch and targets are kept, gone through again under full
+        instruments: that of the first loss that was no number, if there was one.
+
+        Weights are those of the last snapshot, at most a few seconds old. Raises TrainwrightError
+        when no such step is kept.
+        """
+        flight = self.watcher.flight
+        kept = [b for b in flight.frozen or flight.batches() if b.target is not None]
+        loss = self._loss or self.watcher.found_loss
+        if not kept or loss is None:
+            raise TrainwrightError(
+                phrase("no step is kept that could be gone through again"),
+                allowed=phrase("a step whose loss module was given: tw.watch(..., loss=criterion)"),
+                do=phrase("watch with the criterion as a module, and call `w.replay()` after it"),
+            )
+        last, snapshot = kept[-1], flight.snapshot
+        random = next((r for r in flight.random if r.step == last.step), None)
+        return replay(self._model, loss, last.inputs, last.target, named=last.named,
+                      weights=snapshot.weights if snapshot is not None else None,
+                      random=random)  # fmt: skip
 
     def _facts_from_batches(self) -> Facts:
         """Facts from the opening batches and a copy of the weights at the start."""

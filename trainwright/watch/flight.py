@@ -22,6 +22,7 @@ class Flown:
     step: int
     inputs: tuple[Any, ...] = ()
     named: Mapping[str, Any] = field(default_factory=dict)
+    target: Any = None  # what the criterion compared the outputs with, where it was seen
     rows: Tensor | None = None
 
 
@@ -49,6 +50,8 @@ class Flight:
     def __init__(self) -> None:
         self.ring: list[tuple[int, Any, Any] | None] = [None] * RING
         self.position = 0
+        self.target: tuple[int, Any] = (0, None)  # of the last step whose criterion ran
+        self.frozen: tuple[Flown, ...] = ()  # as they were at the first loss that was no number
         self._rows: deque[tuple[int, Sequence[Tensor]]] = deque(maxlen=RING)
         self.random: deque[RandomState] = deque(maxlen=RING)
         self.snapshot: Snapshot | None = None
@@ -101,10 +104,19 @@ class Flight:
             )
         found = [self.ring[(self.position + k) % RING] for k in range(RING)]
         return tuple(
-            Flown(step=entry[0], inputs=tuple(entry[1]), named=dict(entry[2] or {}))
+            Flown(
+                step=entry[0],
+                inputs=tuple(entry[1]),
+                named=dict(entry[2] or {}),
+                target=self.target[1] if entry[0] == self.target[0] else None,
+            )
             for entry in found
             if entry is not None
         )
+
+    def freeze(self) -> None:
+        """Keeps what there is now, once: later steps only carry the damage on."""
+        self.frozen = self.frozen or self.batches()
 
     def clear(self) -> None:
         """Lets all references go."""

@@ -19,7 +19,7 @@ MAX_EXAMPLES = 512  # losses are taken one by one for so many
 SKIPPED = {"__get__", "__set__", "size", "dim", "numel", "backward", "detach", "is_floating_point",
            "requires_grad_", "register_hook", "stride", "__len__", "shape"}  # fmt: skip
 OURS = str(Path(__file__).parent.parent)
-TORCH = str(Path(torch.__file__).parent)
+LIBRARIES = str(Path(torch.__file__).parent.parent)  # where torch and its neighbours live
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +250,7 @@ def _user_line() -> str | None:
     frame = sys._getframe(2)
     while frame is not None:
         file = frame.f_code.co_filename
-        if not file.startswith((OURS, TORCH, "<")):
+        if not file.startswith((OURS, LIBRARIES, "<")):
             return f"{file}:{frame.f_lineno}"
         frame = frame.f_back
     return None

@@ -209,6 +209,7 @@ class Watcher:
             self._own = True
             for name in ("counter", "root"):
                 self._lasting.drop(self._purse, name, self.num_steps)
+            self._lasting.call_each_step(self._purse)
             self.flight.clear()
         if batches:
             self.flight.note_rows(self.num_steps + 1, [b.rows for b in batches])
@@ -222,6 +223,10 @@ class Watcher:
     def history(self) -> History:
         """Everything so far."""
         self._losses.flush()
+        if self.num_steps == 0 and len(self._losses.pending) > 3:
+            self._guard.unseen["optimizer_step"] = phrase(
+                "the optimiser took no step, though losses were computed"
+            )
         history = self._recorder.history(
             self.layers, num_steps=self.num_steps, overhead=self.overhead
         )
@@ -276,9 +281,17 @@ class Watcher:
             loss - loss != 0.0 and self._recorder.losses.first_nonfinite is None
         ):
             self._wake = 0
+            if loss - loss != 0.0:
+                self.flight.freeze()  # the weights that made it are still there
+                self._guard.safely("snapshot", self._snapshot_now)
+
+    def _snapshot_now(self) -> None:
+        self.flight.take_snapshot(self.num_steps, self._models)
 
     def _criterion_ran(self, module: nn.Module, args: Sequence[Any], out: Any) -> None:
         if isinstance(out, Tensor) and out.requires_grad:
+            if len(args) > 1:
+                self.flight.target = (self.num_steps + 1, args[1])
             self._note_loss(out)
             sampling = self._sampling
             if sampling is not None and len(args) > 1 and sampling.probe.pair is None:
@@ -436,12 +449,13 @@ class Watcher:
 
     def _set_wake(self) -> None:
         block = LOSS_BLOCK if "criterion" in self._lasting or self._told or self._own else 10**9
-        self._wake = min(self._next - 1, self.num_steps + block)
+        self._wake = min(self._next - 1, self.num_steps + block, self._lasting.turn_at)
 
     def _wake_up(self) -> None:
         """Not each step: move losses, and arm the next step if it is one to sample."""
         began = perf_counter()
         odd = self._wake == 0
+        self._lasting.turn(self.num_steps)
         if odd or len(self._losses.steps) >= LOSS_BLOCK:
             if self._cuda:
                 self._losses.pack()

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-SAMPLES = 8  # that a unit is waited for before it counts as dead [assumed]
-
+GENERATION_SAMPLES = 6  # sampled steps of a generation [assumed]
+GENERATION_ROWS = 256  # and rows: a rare unit must have its chance [assumed]
 
 
 class Collector:
@@ -68,17 +68,26 @@ def _plain(scalar: Tensor) -> Tensor:
 
 
 class Activity:
-    """Which units were active in the last samples: a fading mark per unit, kept on the device."""
+    """Which units were active lately: a share per unit and layer, kept on the device. Lately: in
+    this generation of samples or the one before, so that a unit that dies late is seen, too."""
 
     def __init__(self) -> None:
-        self._marks: dict[str, Tensor] = {}
+        self._seen: dict[str, list[Tensor]] = {}  # this generation, the one before
+        self._age: dict[str, tuple[int, float]] = {}  # samples and rows of this generation
 
-    def share_never(self, layer: str, active: Tensor) -> Tensor:
-        """Adds what was seen now, `active` [unit] >= 0; the share of units that were not above
-        zero in any of the last `SAMPLES` samples."""
-        mark = torch.gt(active, 0, out=torch.empty_like(active))
-        last = self._marks.get(layer)
-        if last is not None and last.shape == mark.shape:
-            mark = torch.maximum(mark, last.mul_(0.5), out=last)
-        self._marks[layer] = mark
-        return 1.0 - torch.gt(mark, 0.5**SAMPLES, out=torch.empty_like(mark)).mean()
+    def share_never(self, layer: str, active: Tensor, rows: float) -> Tensor:
+        """Adds what was seen now, `active` [unit] >= 0 over `rows` rows; the share of units that
+        nothing has activated lately."""
+        seen = self._seen.get(layer)
+        samples, total = self._age.get(layer, (0, 0.0))
+        if seen is None or seen[0].shape != active.shape:
+            seen = self._seen[layer] = [active.clone(), active.clone()]
+            samples, total = 0, 0.0
+        elif samples >= GENERATION_SAMPLES and total >= GENERATION_ROWS:
+            seen[:] = [active.clone(), seen[0]]
+            samples, total = 0, 0.0
+        else:
+            torch.maximum(seen[0], active, out=seen[0])
+        self._age[layer] = (samples + 1, total + rows)
+        both = torch.maximum(seen[0], seen[1])
+        return 1.0 - torch.gt(both, 0, out=both).mean()

@@ -76,7 +76,7 @@ class Probe:
             above = torch.gt(values, applied.low, out=torch.empty_like(values))
             units = above.mean(dim=_others(values, 1 if given.dim() > 3 else -1))
             self._put(owners, "zero_share", 1.0 - units.mean())
-            never = self._activity.share_never(layer, units)
+            never = self._activity.share_never(layer, units, values.numel() / units.numel())
             self._put(owners, "dead_share", never)
             if applied.high is not None:
                 self._put(owners, "saturated_share", _share_beyond(values, None, applied.high))
@@ -92,7 +92,7 @@ class Probe:
             self._put(
                 [layer],
                 "dead_share",
-                self._activity.share_never(layer, units),
+                self._activity.share_never(layer, units, values.numel() / units.numel()),
             )
         else:  # |h| >= tanh(2.6)
             self._put([layer], "saturated_share", _share_beyond(values, -0.989, 0.989))
