@@ -85,6 +85,8 @@ class Flight:
 
     def take_snapshot(self, step: int, models: Sequence[nn.Module]) -> None:
         """Copies weights and buffers of all models to the CPU, unless they are too large."""
+        if self.frozen:
+            return
         state = {}
         for number, model in enumerate(models):
             prefix = f"{number}." if len(models) > 1 else ""
@@ -114,9 +116,10 @@ class Flight:
             if entry is not None
         )
 
-    def freeze(self) -> None:
-        """Keeps what there is now, once: later steps only carry the damage on."""
-        self.frozen = self.frozen or self.batches()
+    def freeze(self, step: int, models: Sequence[nn.Module]) -> None:
+        """Keeps what there is now for good: later steps only carry the damage on."""
+        self.take_snapshot(step, models)
+        self.frozen = self.batches()
 
     def clear(self) -> None:
         """Lets all references go."""

@@ -281,12 +281,11 @@ class Watcher:
             loss - loss != 0.0 and self._recorder.losses.first_nonfinite is None
         ):
             self._wake = 0
-            if loss - loss != 0.0:
-                self.flight.freeze()  # the weights that made it are still there
-                self._guard.safely("snapshot", self._snapshot_now)
+            if loss - loss != 0.0 and not self.flight.frozen:
+                self._guard.safely("snapshot", self._freeze)  # the weights that made it are there
 
-    def _snapshot_now(self) -> None:
-        self.flight.take_snapshot(self.num_steps, self._models)
+    def _freeze(self) -> None:
+        self.flight.freeze(self.num_steps, self._models)
 
     def _criterion_ran(self, module: nn.Module, args: Sequence[Any], out: Any) -> None:
         if isinstance(out, Tensor) and out.requires_grad:
