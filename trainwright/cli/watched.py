@@ -41,12 +41,22 @@ def _run(script: str) -> int:
         print(left.code, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        traceback.print_exc()
+        _print_own_part(sys.exc_info()[1], script)
         return 130
     except BaseException:
-        traceback.print_exc()
+        _print_own_part(sys.exc_info()[1], script)
         return 1
     return 0
+
+
+def _print_own_part(error: BaseException | None, script: str) -> None:
+    """The traceback from the script on, as it reads when nobody watches."""
+    if error is None:
+        return
+    own = error.__traceback__
+    while own is not None and own.tb_frame.f_code.co_filename != script:
+        own = own.tb_next
+    traceback.print_exception(type(error), error, own or error.__traceback__)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

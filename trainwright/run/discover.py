@@ -61,7 +61,9 @@ class Discovery:
             self.watch.adopt_loss(module)
 
     def _step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        if all(optimizer is not known for known in self._optimizers) and self.watch is not None:
+        if self.watch is None:
+            return  # a closure calls the network inside the step
+        if all(optimizer is not known for known in self._optimizers):
             self._optimizers.append(optimizer)
             self.watch.adopt(optimizer)
         if self._handles:  # what is trained is known: calls of modules need no global hook any more

@@ -59,6 +59,11 @@ class Purse:
             self._usual = median(steps)
         return self._usual
 
+    @property
+    def knows_usual(self) -> bool:
+        """Whether enough plain steps were seen to compare with."""
+        return self._usual is not None
+
     def settle(self, *, began: float, ended: float, direct: float) -> None:
         """A sampled step is over: it lasted `ended - began`, of which `direct` was surely ours."""
         usual = self.usual_seconds()
@@ -113,6 +118,8 @@ class Purse:
             self._dense -= 1
             return step + 1
         usual = self.usual_seconds() or max((now - self.began) / max(step, 1), 1e-6)
+        if self._usual is not None:
+            self._correct_opening(usual)
         income = self.share * usual - self.each
         missing = 2 * self.expected() - self.balance(now, step)
         least = max(6, math.ceil(SPACING * step))
@@ -157,4 +164,4 @@ def odd_above(losses: Sequence[float]) -> float:
 
 def looks_odd(losses: Sequence[float]) -> bool:
     """Whether the newest loss is odd beside those before it, or not finite."""
-    return bool(losses) and not losses[-1] <= odd_above(losses[:-1])
+    return bool(losses) and (not math.isfinite(losses[-1]) or losses[-1] > odd_above(losses[:-1]))

@@ -109,7 +109,7 @@ class LastingHooks:
             if duty < ALWAYS:
                 self.duty, self.turn_at = duty, num_steps + BURST_STEPS
                 self.price(purse, num_steps)
-                self._guard.unseen["loss"] = phrase(
+                self._guard.unseen["loss of every step"] = phrase(
                     "steps are so short that the loss is read on {share} of them",
                     share=f"{duty:.0%}",
                 )

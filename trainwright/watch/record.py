@@ -186,7 +186,9 @@ class Recorder:
         self._pending: list[Reading] = []
         self._waits_until = 0
         self._samples: list[tuple[int, np.ndarray, np.ndarray]] = []
-        self._stride = 1
+        self._pairs: list[int] = []
+        self._stride, self._num_pairs = 1, 0
+        self._last_step, self._was_second = -1, False
         self.losses = Losses()
         self.train, self.valid = _Told(), _Told()
         self.unseen: dict[str, str] = {}
@@ -197,17 +199,32 @@ class Recorder:
         """One sampled step: [layer] lists and numbers, by reading."""
         rows = np.array([layer[n] for n in LAYER_READINGS], np.float32)
         numbers = np.array([by_step.get(n, math.nan) for n in STEP_READINGS])
-        self._samples.append((step, rows, numbers))
-        limit = min(MAX_SAMPLES, max(200, MAX_SAMPLE_BYTES // max(rows.nbytes, 1)))
-        if len(self._samples) > limit:
-            opening, rest = self._samples[:KEPT_OPENING], self._samples[KEPT_OPENING:]
-            pairs = [rest[i : i + 2] for i in range(0, len(rest), 4)]
-            self._samples = opening + [s for pair in pairs for s in pair]
+        self._keep(step, rows, numbers)
         if self._sink is not None:
             values: dict[str, Any] = {n: np.array(v) for n, v in layer.items()}
             values = {n: v for n, v in values.items() if not np.isnan(v).all()}
             values |= {n: v for n, v in by_step.items() if not math.isnan(v)}
             self._send([Reading(step=step, kind="watch", values=values)])
+
+    def _keep(self, step: int, rows: np.ndarray, numbers: np.ndarray) -> None:
+        """Pairs of successive steps stay together; of the later ones each `stride`-th is kept."""
+        second = step == self._last_step + 1 and not self._was_second
+        self._num_pairs += not second
+        self._was_second, self._last_step = second, step
+        if self._num_pairs % self._stride and len(self._samples) >= KEPT_OPENING:
+            return
+        self._samples.append((step, rows, numbers))
+        self._pairs.append(self._num_pairs)
+        limit = min(MAX_SAMPLES, max(200, MAX_SAMPLE_BYTES // max(rows.nbytes, 1)))
+        while len(self._samples) > limit:
+            self._stride *= 2
+            kept = [
+                i
+                for i, pair in enumerate(self._pairs)
+                if i < KEPT_OPENING or pair % self._stride == 0
+            ]
+            self._samples = [self._samples[i] for i in kept]
+            self._pairs = [self._pairs[i] for i in kept]
 
     def add_losses(self, steps: Sequence[int], values: Sequence[float]) -> None:
         """The losses of some steps, in order."""

@@ -3,14 +3,12 @@ it counts steps, chooses which to look at closely, and keeps what it saw."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim import Optimizer
 
 from trainwright.core.errors import TrainwrightError
@@ -31,6 +29,7 @@ from trainwright.watch.budget import Purse, looks_odd, odd_above
 from trainwright.watch.flight import RING, Flight, KeptBatch, Opening
 from trainwright.watch.lasting import LastingHooks
 from trainwright.watch.probes.collect import Activity
+from trainwright.watch.probes.criterion import LossCall, by_example
 from trainwright.watch.probes.layers import Layers
 from trainwright.watch.probes.weights import Norms, Slot, slots_of
 from trainwright.watch.probes.window import Window
@@ -85,7 +84,7 @@ class Watcher:
         for one in given:
             self._take(one)
         self._criterion = loss
-        self._loss_call: tuple[str, dict[str, Any]] | None = None
+        self.found_loss: LossCall | None = None  # what torch function got the outputs as a loss
         self._purse = Purse(budget)
         self._recorder = Recorder(sink)
         self._activity, self._noise, self._norms = Activity(), Noise(), Norms()
@@ -179,14 +178,6 @@ class Watcher:
         if self._attached and not self._told and "criterion" not in self._lasting:
             self._lasting.add_criterion(loss, self._criterion_ran)
             self._lasting.price(self._purse, self.num_steps)
-
-    @property
-    def found_loss(self) -> Callable[..., Tensor] | None:
-        """The function of torch that was called on the model's outputs as a loss, where one was."""
-        if self._loss_call is None:
-            return None
-        name, settings = self._loss_call
-        return partial(getattr(functional, name), **settings)
 
     def loss(self, value: Tensor | float) -> None:
         """This step's loss, where a bare function computes it; once told, it is what counts."""
@@ -399,9 +390,11 @@ class Watcher:
                 )
             self._recorder.sample(self.num_steps, layer, numbers)
             pair, outputs = sampling.probe.pair, sampling.probe.root_outputs
-            self._loss_call = self._loss_call or sampling.probe.loss_call
+            output, call = outputs[-1] if outputs else None, sampling.probe.loss_call
+            if self.found_loss is None and call is not None and output is not None:
+                self.found_loss = call if call.is_on(output) else None
             self._opening.close(
-                sampling.step, outputs[-1] if outputs else None, pair[2] if pair else None
+                sampling.step, output, by_example(pair[2] if pair else None, output)
             )
             if looks_odd([*self._recorder.losses.recent, numbers["loss"]]):
                 self._purse.alarm()
@@ -443,11 +436,13 @@ class Watcher:
         else:
             self._second = False
             self._next = self._purse.next_step(step, now)
-        self._lasting.economise(self._purse, self.num_steps)
         self._set_wake()
 
     def _set_wake(self) -> None:
+        self._lasting.economise(self._purse, self.num_steps)
         block = LOSS_BLOCK if "criterion" in self._lasting or self._told or self._own else 10**9
+        if not self._purse.knows_usual:  # as soon as plain steps were seen, prices are judged
+            block = 8
         self._wake = min(self._next - 1, self.num_steps + block, self._lasting.turn_at)
 
     def _wake_up(self) -> None:
@@ -474,7 +469,7 @@ class Watcher:
         self._set_wake()
 
     def _take(self, optimizer: Optimizer) -> None:
-        slots, holds_some = slots_of([*self._optimizers, optimizer], self._layers)
-        check_optimizer(optimizer, holds_some)
+        check_optimizer(optimizer, self._layers.holds_some)
+        slots = slots_of([*self._optimizers, optimizer], self._layers)
         self._optimizers.append(optimizer)
         self._slots = slots

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 MAX_GRAPH_WALK = 24  # nodes between a derived weight and its parameter [assumed: weight norm has 5]
 
@@ -131,6 +132,10 @@ class Layers:
     def is_parameter(self, tensor: Tensor) -> bool:
         """Whether it is one of the models' own parameters."""
         return id(tensor) in self._layer_of
+
+    def holds_some(self, optimizer: Optimizer) -> bool:
+        """Whether the optimiser has at least one of them."""
+        return any(id(p) in self._layer_of for g in optimizer.param_groups for p in g["params"])
 
     def join(self, weight: Tensor, bias: Tensor | None) -> None:
         """`bias`, a layer of its own so far, belongs to the layer of `weight`."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainwright.watch.probes.collect import Activity, Collector
+from trainwright.watch.probes.criterion import LossCall
 from trainwright.watch.probes.layers import Layers, Nonlinearity
 
 MAX_VALUES = 2**13  # of one activation are looked at [measured: 2 us an operation, 2**14: 4 us]
@@ -32,7 +33,7 @@ class Probe:
         self.losses: list[Tensor] = []  # of loss functions
         self.backward_losses: list[Tensor] = []
         self.pair: tuple[str, Tensor, Tensor] | None = None  # loss function, outputs, targets
-        self.loss_call: tuple[str, dict[str, Any]] | None = None  # of torch's, on a root's outputs
+        self.loss_call: LossCall | None = None  # of torch's own functions
         self.root_outputs: list[Tensor] = []
         self.unscaled_by: Tensor | None = None
         self.backward_norm: Tensor | None = None

@@ -2,7 +2,7 @@
 one optimiser's parameters around its step, as lists of tensors."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -138,9 +138,7 @@ def _total(fetched: Fetched, kind: str, power: int) -> float:
     return sum(v**power for _, v in pairs) if pairs else math.nan
 
 
-def slots_of(
-    optimizers: Sequence[Optimizer], layers: Layers
-) -> tuple[list[Slot], Callable[[Optimizer], bool]]:
+def slots_of(optimizers: Sequence[Optimizer], layers: Layers) -> list[Slot]:
     """One slot per optimiser; the first also has what trains and no optimiser holds."""
     taken: set[int] = set()
     slots: list[Slot] = []
@@ -152,7 +150,7 @@ def slots_of(
         slots[0].parameters += [
             p for p in layers.parameters if id(p) not in taken and p.requires_grad and _fit(p)
         ]
-    return slots, lambda o: any(layers.is_parameter(p) for g in o.param_groups for p in g["params"])
+    return slots
 
 
 def _fit(parameter: Tensor) -> bool:

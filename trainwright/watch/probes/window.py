@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
+from trainwright.watch.probes.criterion import LossCall
 from trainwright.watch.probes.layers import FLAT, Layers, nonlinearity
 from trainwright.watch.probes.probe import Probe
 
@@ -263,10 +264,10 @@ class Window(TorchFunctionMode):
         target = args[1] if len(args) > 1 else kwargs.get("target")
         if self.probe is not None and isinstance(outputs, Tensor) and outputs.requires_grad:
             self.probe.loss_function(name, outputs, target, out)
-            made = self.probe.root_outputs
-            if made and made[-1].data_ptr() == outputs.data_ptr():
-                settings = {k: v for k, v in kwargs.items() if k not in ("input", "target")}
-                self.probe.loss_call = (name, settings)
+            settings = {k: v for k, v in kwargs.items() if k not in ("input", "target")}
+            self.probe.loss_call = LossCall(
+                name=name, settings=settings, place=outputs.data_ptr(), num_outputs=outputs.numel()
+            )
 
     def _before_backward(self, name: str, args: Any, kwargs: Any) -> None:
         first = args[0] if args else kwargs.get("tensors")

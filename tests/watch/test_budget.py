@@ -1,0 +1,99 @@
+"""The purse pays what sampling costs, and no more than its share of time."""
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainwright.watch.budget import OPENING_STEPS, Purse, looks_odd, odd_above
+
+
+def _simulate(share, step, cost, num_steps, each=0.0, slow=()):
+    """A run on a clock of its own: (seconds spent sampling, elapsed, sampled steps)."""
+    purse = Purse(share)
+    purse.begin(0.0)
+    purse.each = each
+    now, spent, sampled, due, second = 0.0, 0.0, [], 1, False
+    for number in range(1, num_steps + 1):
+        began = now
+        now += step + each + (10.0 if number in slow else 0.0)
+        if number != due:
+            purse.ends.append(now)
+            continue
+        if not (purse.in_opening or second or purse.affordable(now, number)):
+            purse.ends.append(now)
+            due = purse.next_step(number, now)
+            continue
+        now += cost
+        spent += cost
+        sampled.append(number)
+        purse.settle(began=began, ended=now, direct=cost * 0.7)
+        if not purse.in_opening and not second:
+            second, due = True, number + 1
+        else:
+            second, due = False, purse.next_step(number, now)
+    return spent, now, sampled, purse
+
+
+@given(
+    share=st.floats(0.005, 0.1), step=st.floats(1e-4, 0.5), ratio=st.floats(0.2, 20),
+    each=st.floats(0, 0.9),
+)  # fmt: skip
+def test_no_more_is_spent_than_the_opening_or_the_share_of_the_time(share, step, ratio, each):
+    lasting = each * share * step
+    spent, now, sampled, purse = _simulate(share, step, ratio * step, 3000, each=lasting)
+    opening = [s for s in sampled if s <= OPENING_STEPS + 1]
+    total = spent + lasting * 3000
+    assert (
+        total
+        <= max(share * now + 2 * ratio * step, (len(opening) + 2) * ratio * step + lasting * 3000)
+        * 1.01
+    )
+    assert purse.share_spent(now, 3000) == pytest.approx(total / now, rel=0.35, abs=0.002)
+
+
+def test_the_opening_is_dense_and_ends_at_twenty_steps_or_thirty_milliseconds_but_not_before_six():
+    assert _simulate(0.02, 0.01, 0.001, 30)[2][:20] == list(range(1, 21))
+    assert _simulate(0.02, 3e-4, 5e-3, 60)[2] == list(range(1, 10))[: math.ceil(0.030 / 3.5e-3)]
+    assert _simulate(0.02, 3e-4, 0.1, 60)[2] == list(range(1, 7))
+
+
+def test_the_allowance_is_used_in_the_long_run():
+    spent, now, sampled, _ = _simulate(0.02, 1e-3, 2e-3, 20_000)
+    assert 0.6 * 0.02 < spent / now <= 0.0201
+    late = [s for s in sampled if s > 4000]
+    assert max(b - a for a, b in pairwise(late)) < 1000
+
+
+def test_a_pause_inside_a_sampled_step_is_not_charged_as_if_it_were_ours():
+    slow = tuple(range(1, 4000, 50))
+    _, _, sampled, purse = _simulate(0.02, 1e-3, 1e-3, 4000, slow=slow)
+    assert any(s in slow for s in sampled)
+    assert purse.spent / len(sampled) < 4e-3
+
+
+def test_after_an_alarm_steps_are_sampled_in_a_row_as_far_as_the_purse_reaches():
+    purse = Purse(0.5)
+    purse.begin(0.0)
+    for k in range(1, 25):
+        purse.settle(began=k - 1.0, ended=float(k), direct=0.01)
+    for k in range(25, 40):
+        purse.ends.append(float(k))
+    purse.settle(began=39.0, ended=40.0, direct=0.01)
+    assert purse.next_step(40, 40.0) > 41
+    purse.alarm()
+    assert [purse.next_step(k, float(k)) for k in range(41, 49)] == list(range(42, 50))
+    assert purse.next_step(49, 49.0) > 50
+
+
+def test_a_loss_is_odd_when_it_leaves_those_before_it_far_behind():
+    calm = [1.0, 0.9, 1.1, 1.0, 0.95, 1.05, 1.0, 0.9, 1.0]
+    assert not looks_odd([*calm, 1.9])
+    assert looks_odd([*calm, 2.3])
+    assert looks_odd([*calm, math.nan])
+    assert looks_odd([math.inf])
+    assert not looks_odd([])
+    assert not looks_odd([5.0, 1.0])
+    assert odd_above([-10.0] * 9) == 0.0
