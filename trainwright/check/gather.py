@@ -5,7 +5,7 @@ import copy
 import math
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import FunctionType
 from typing import Any, TypeVar
@@ -65,10 +65,11 @@ class _Tries:
 def gather(
     model: nn.Module, data: Any, *, loss: Criterion, optimizer: Optimizer | Sequence[Optimizer]
     | None = None, task: TaskKind | None = None, valid: Any = None, batch_size: int | None = None,
-    seconds: float = 1.0, reference: bool = True,
+    seconds: float = 1.0, reference: bool = True, weights: Mapping[str, Tensor] | None = None,
 ) -> Facts:  # fmt: skip
     """Facts of a program. `data` is (X, y), a DataLoader or a list of batches; so is `valid`.
-    Without `reference` no quick learners are asked what can be had.
+    Without `reference` no quick learners are asked what can be had. `weights` (by name) take the
+    place of the model's own while it is probed.
 
     `seconds` is a soft limit: with big models fewer draws and learners are tried, and `unseen` says
     so. Training afterwards is bit-equal to training without it.
@@ -82,7 +83,7 @@ def gather(
         device = sample_device(user)
         sample = sample_from(data, device=device, batch_size=batch_size)
         held = sample_from(valid, device=device) if valid is not None else None
-        facts = _gathered(user, sample, held, loss, optimizer, task, seconds, reference)
+        facts = _gathered(user, sample, held, loss, optimizer, task, seconds, reference, weights)
     return replace(facts, warnings=_told(heard))
 
 
@@ -106,10 +107,10 @@ def _own_copy(loss: Criterion) -> Criterion:
 def _gathered(
     user: nn.Module, sample: Sample, held: Sample | None, loss: Criterion,
     optimizer: Optimizer | Sequence[Optimizer] | None, task: TaskKind | None, seconds: float,
-    reference: bool,
+    reference: bool, weights: Mapping[str, Tensor] | None,
 ) -> Facts:  # fmt: skip
     tries = _Tries()
-    subject = Subject(user)
+    subject = Subject(user, weights)
     try:
         done, head, judged = _outputs_and_loss(tries, subject, sample, loss, seconds)
         if judged is not None and not judged.scalar:
@@ -123,7 +124,7 @@ def _gathered(
             network = tries.run("model", lambda: _network(tries, user, subject, sample, done, head,
                                                           loss))  # fmt: skip
     finally:
-        subject.restore()
+        subject.close()
     shape = tuple(done.outputs.shape) if done is not None else None
     kind = None  # class numbers that a loss takes for numbers are numbers
     if judged is not None and judged.target_kind == "real" and head and head.num_outputs == 1:

@@ -291,15 +291,28 @@ def same_random_states() -> Iterator[None]:
 
 
 class Subject:
-    """A model to experiment on: a deep copy of the user's, or, where that cannot be made, the
-    user's own, put back to the last bit by `restore`."""
+    """A model to experiment on: a deep copy of the user's, or, where that cannot be made or would
+    share parts with it, the user's own, put back to the last bit by `restore`.
 
-    def __init__(self, model: nn.Module) -> None:
-        self.is_copy = True
-        try:
-            self.module = copy.deepcopy(model)
-        except Exception:  # whatever a foreign __deepcopy__ raises
-            self.module, self.is_copy = model, False
+    With `weights` (by name, of an earlier time) it has those; `close` gives the user's own back.
+    """
+
+    def __init__(self, model: nn.Module, weights: Mapping[str, Tensor] | None = None) -> None:
+        self.is_copy = not _has_closures(model)
+        self.module = model
+        if self.is_copy:
+            try:
+                self.module = copy.deepcopy(model)
+            except Exception:  # whatever a foreign __deepcopy__ raises
+                self.is_copy = False
+        self._own: list[tuple[Tensor, Tensor]] = []
+        if weights is not None:
+            named = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
+            with torch.no_grad():
+                for name, tensor in named.items():
+                    if name in weights:
+                        self._own.append((tensor, tensor.detach().clone()))
+                        tensor.copy_(weights[name])
         self._modes = [(m, m.training) for m in self.module.modules()]
         tensors = [*self.module.parameters(), *self.module.buffers()]
         self._values = [(t, t.detach().clone()) for t in tensors]
@@ -322,6 +335,29 @@ class Subject:
         for module, training in self._modes:
             module.training = training
         return self.module
+
+    def close(self) -> None:
+        """The end of all experiments: the user's own weights are back."""
+        self.restore()
+        with torch.no_grad():
+            for tensor, value in self._own:
+                tensor.copy_(value)
+
+
+def _has_closures(model: nn.Module) -> bool:
+    """Does a module keep a function that holds other modules or tensors? A deep copy of it goes on
+    calling the ones of the original."""
+    for module in model.modules():
+        for value in vars(module).values():
+            cells = getattr(value, "__closure__", None) or ()
+            for cell in cells:
+                try:
+                    held = cell.cell_contents
+                except ValueError:  # an empty cell
+                    continue
+                if isinstance(held, (nn.Module, Tensor)):
+                    return True
+    return False
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

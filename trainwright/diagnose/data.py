@@ -197,22 +197,31 @@ def labels_degenerate(case: Case) -> Finding | CannotTell | None:
     targets = case.facts.targets
     if targets is None:
         return CannotTell(missing="targets")
-    head = case.facts.head
+    head, loss = case.facts.head, case.facts.loss
+    # What the criterion takes without complaint, as -1 for places that do not count, is meant so.
+    taken = targets.kind == "indices" and loss is not None and loss.error is None and (
+        loss.initial is not None and np.isfinite(loss.initial)
+    )  # fmt: skip
     beyond = targets.kind == "indices" and head is not None and head.num_outputs > 1 and (
         targets.high >= head.num_outputs or targets.low < 0
     )  # fmt: skip
-    if beyond and head is not None and targets.task == "multiclass" and targets.shape == ():
+    if (
+        beyond
+        and not taken
+        and head is not None
+        and targets.task == "multiclass"
+        and targets.shape == ()
+    ):
         return found("D106", 0.97, seen("targets.high", targets.high, head.num_outputs - 1,
                                         "outputs of the model"),
                      kind="outside_range", remedies=["encode_labels"], count=0)  # fmt: skip
     two = targets.kind == "real" and targets.kurtosis is not None and targets.kurtosis < -1.7
-    loss = case.facts.loss
     if two and loss is not None and loss.falls_when_right_rises is False:
         # Two values only, in a loss that has no least value for them.
         return found("D106", 0.93, seen("targets.low", targets.low, 0.0, "0 and 1"),
                      seen("targets.high", targets.high, 1.0, "0 and 1"), kind="outside_range",
                      remedies=["encode_labels"], count=0)  # fmt: skip
-    if targets.bad_values:
+    if targets.bad_values and not taken:
         return found("D106", 0.97, seen("targets.bad_values", targets.bad_values, 0, "counted"),
                      kind="outside_range", remedies=["encode_labels"],
                      count=targets.bad_values)  # fmt: skip

@@ -1,7 +1,6 @@
 """How is anybody's loop watched and judged? A watcher on the model and its optimiser, facts
 measured beside it, and rules over both."""
 
-import copy
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -54,7 +53,7 @@ class Watch:
         self._data, self._valid, self._batch_size = data, valid, batch_size
         self._store, self._record = store, record
         self._facts: Facts | None = None
-        self._start: nn.Module | None = None
+        self._start: dict[str, torch.Tensor] | None = None
         self._began = time.time()
         self.watcher = Watcher(model, optimizer, loss=loss, budget=budget,
                                sink=None if store is None else self._keep)  # fmt: skip
@@ -68,8 +67,8 @@ class Watch:
                 self._model, self._data, loss=self._loss, optimizer=self._optimizer,
                 valid=self._valid, batch_size=self._batch_size,
             )  # fmt: skip
-        elif self._loss is not None:
-            self._start = _copy_of_start(self._model)
+        else:
+            self._start = _weights(self._model)
         if self._store is not None and self._record is not None:
             self._store.create_run(replace(self._record, state="running"))
         self.watcher.attach()
@@ -177,9 +176,8 @@ class Watch:
         if loss is None:
             return Facts(unseen={"facts": "no loss was given: tw.watch(..., loss=criterion)"})
         size = len(self.watcher.kept[0].inputs[0])
-        self._facts = gather(self._start or self._model, data, loss=loss,
-                             optimizer=self._optimizer if self._start is None else None,
-                             batch_size=size)  # fmt: skip
+        self._facts = gather(self._model, data, loss=loss, optimizer=self._optimizer,
+                             batch_size=size, weights=self._start)  # fmt: skip
         return self._facts
 
     def _keep(self, readings: Sequence[Reading]) -> None:
@@ -199,15 +197,12 @@ class Watch:
         self._store.save_run(self._record)
 
 
-def _copy_of_start(model: nn.Module) -> nn.Module | None:
-    """The model as it is before the first step, for facts that are measured later."""
-    size = sum(p.numel() * p.element_size() for p in model.parameters())
-    if size > KEPT_START_BYTES:
+def _weights(model: nn.Module) -> dict[str, torch.Tensor] | None:
+    """Parameters and buffers as they are before the first step, for facts measured later."""
+    named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    if sum(t.numel() * t.element_size() for t in named.values()) > KEPT_START_BYTES:
         return None
-    try:
-        return copy.deepcopy(model)
-    except Exception:
-        return None
+    return {name: tensor.detach().clone() for name, tensor in named.items()}
 
 
 def _joined(kept: Sequence[Any]) -> Any:

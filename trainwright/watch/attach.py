@@ -19,17 +19,26 @@ _watched: WeakSet[nn.Module] = WeakSet()
 
 
 class Hook:
-    """What torch calls. A deep copy or a pickle of it does nothing: a copy of a watched model is
-    an ordinary model."""
+    """What torch calls; it cannot raise. A deep copy or a pickle of it does nothing: a copy of a
+    watched model is an ordinary model."""
 
-    __slots__ = ("__weakref__", "function")
+    __slots__ = ("__weakref__", "complain", "function", "name")
 
-    def __init__(self, function: Callable[..., None] | None = None) -> None:
-        self.function = function
+    def __init__(
+        self,
+        function: Callable[..., None] | None = None,
+        name: str = "",
+        complain: Callable[[str, Exception], None] | None = None,
+    ) -> None:
+        self.function, self.name, self.complain = function, name, complain
 
     def __call__(self, *args: Any) -> None:
-        if self.function is not None:
-            self.function(*args)
+        try:
+            if self.function is not None:
+                self.function(*args)
+        except Exception as error:
+            if self.complain is not None:
+                self.complain(self.name, error)
 
     def __deepcopy__(self, memo: Any) -> "Hook":
         return Hook()
@@ -45,15 +54,8 @@ class Guard:
         self.unseen: dict[str, str] = {}
 
     def hook(self, name: str, function: Callable[..., None]) -> Hook:
-        """A hook that cannot raise."""
-
-        def guarded(*args: Any) -> None:
-            try:
-                function(*args)
-            except Exception as error:
-                self.complain(name, error)
-
-        return Hook(guarded)
+        """A hook of that name."""
+        return Hook(function, name, self.complain)
 
     def safely(self, name: str, function: Callable[[], None]) -> None:
         """Calls it; a failure is noted."""

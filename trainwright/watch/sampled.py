@@ -48,7 +48,6 @@ class SampledStep:
         self.rate = math.nan
         self.loss_seen = False
         self.training = math.nan  # the root's mode in forward: 1 training, 0 not
-        self._gradient_came = False
 
     def install(
         self, models: Sequence[nn.Module], guard: Callable[..., Hook], *, first: Optimizer | None
@@ -66,17 +65,11 @@ class SampledStep:
             if slot.optimizer is not first:
                 after = guard("optimiser hook", self._after_step(slot))
                 self._handles.append(slot.optimizer.register_step_post_hook(after))
-        largest = max(
+        self.probe.largest = max(
             (p for s in self._slots for p in s.parameters if p.is_leaf and p.requires_grad),
             key=lambda p: p.numel(),
             default=None,
         )
-        if largest is not None:
-            hook = guard("gradient hook", self.probe.gradient_complete)
-            self._handles.append(largest.register_post_accumulate_grad_hook(hook))
-            if not largest.is_sparse:
-                stale = guard("gradient hook", self._before_gradient(largest))
-                self._handles.append(largest.register_hook(stale))
 
     def keep(self, handle: Any) -> None:
         """One more hook that ends with this step."""
@@ -95,19 +88,6 @@ class SampledStep:
         first = next((t for t in inputs if isinstance(t, Tensor)), None)
         if first is not None and first.dim():
             self.batch_size += first.shape[0]
-
-    def _before_gradient(self, parameter: Tensor) -> Callable[[Tensor], None]:
-        """What `parameter.grad` held before the step's first gradient was added to it."""
-
-        def before(_: Tensor) -> None:
-            if self._gradient_came:
-                return
-            self._gradient_came = True
-            kept = parameter.grad
-            if kept is not None and not kept.is_sparse:
-                self.probe.collector.put("stale", kept.detach().abs().max().float())
-
-        return before
 
     def _root_output(self, module: nn.Module, args: Any, out: Any) -> None:
         if torch.is_grad_enabled():
@@ -177,7 +157,7 @@ class SampledStep:
             collector.put("backward_loss", tensor)
         if probe.backward_norm is not None:
             collector.put("backward_norm", probe.backward_norm)
-            collector.put("optimizer_norm", self._norm_of_largest())
+            probe.put_norm_now()
         if probe.unscaled_by is not None:
             collector.put("unscaled_by", probe.unscaled_by)
         probe.layers.add_rest()
@@ -198,16 +178,6 @@ class SampledStep:
                     row[at] = 0.0
                 if not math.isfinite(value):
                     row[at] += 1
-
-    def _norm_of_largest(self) -> Tensor:
-        largest = max(
-            (p for s in self._slots for p in s.parameters if p.is_leaf and p.requires_grad),
-            key=lambda p: p.numel(),
-        )
-        gradient = largest.grad
-        if gradient is None:
-            return torch.full((), math.nan)
-        return torch.linalg.vector_norm(gradient.detach().float())
 
     def _global_values(
         self, fetched: Fetched, noise: Noise, totals: Mapping[str, float]
@@ -237,15 +207,12 @@ class SampledStep:
             "update_along_gradient": -totals["along"] / math.sqrt(product)
             if product > 0
             else math.nan,
-            "stale_gradient": self._stale(fetched),
+            "stale_gradient": float(_first(fetched, "stale") > 0)
+            if "stale" in fetched
+            else math.nan,
             "train_mode": self.training,
             "penalty_share": _penalty_share(fetched),
         }
-
-    def _stale(self, fetched: Fetched) -> float:
-        if not self._gradient_came:
-            return math.nan
-        return float(fetched.get("stale", [(0, 0.0)])[0][1] > 0)
 
     def _loss(self, fetched: Fetched) -> float:
         """The criterion's, told, or what backward was called on; a scaler's 2^k divided out."""

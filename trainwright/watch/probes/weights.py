@@ -167,7 +167,10 @@ def _dense(gradient: Tensor | None) -> Tensor:
 def _norms(tensors: list[Tensor]) -> list[Tensor]:
     if not tensors:
         return []
-    precision = None if all(t.dtype is torch.float32 for t in tensors) else torch.float32
+    exact = (torch.float32, torch.float64)  # wider than what is asked for is refused by torch
+    precision = None if all(t.dtype in exact for t in tensors) else torch.float32
+    if precision is not None and any(t.dtype is torch.float64 for t in tensors):
+        precision = torch.float64
     return list(torch._foreach_norm(tensors, 2, precision))  # pyright: ignore[reportPrivateImportUsage]
 
 

@@ -278,7 +278,7 @@ class Window(TorchFunctionMode):
 
     def _backward(self, name: str, args: Any, kwargs: Any, out: Any) -> None:
         if self.probe is not None:
-            self.probe.seconds_backward = perf_counter()
+            self.probe.backward_ended()
 
     def _before_unscale(self, name: str, args: Any, kwargs: Any) -> None:
         if self.probe is not None and len(args) > 2:
