@@ -152,7 +152,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(code="M203", kind="recurrent", on=("digits_rnn_sgd", "digits_gru_sgd"), plant=gates_rescaled_20, accepted=("M206", "M205")),
     Fault(code="M204", kind="sigmoids", on=DEEP, change=built_with(activation="sigmoid", he=False)),
     Fault(code="M205", kind="gain", on=DEEP, plant=growing, accepted=("M206",)),
-    Fault(code="M205", kind="exponential", on=("digits_mlp_four", "digits_functional_four", "digits_convnet_four"), change=built_with(activation="exponential", depth=3)),
+    Fault(code="M205", kind="exponential", on=("digits_mlp_four", "digits_functional_four", "digits_convnet_four"), change=built_with(activation="exponential", depth=3), accepted=("M216",)),
     Fault(code="M205", kind="recurrent", on=("digits_rnn",), plant=rescaled(6.0, recurrent=True), accepted=("M206", "M203")),
     Fault(code="M206", kind="constant", on=(*FOUR, "digits_mlp_sgd"), plant=constant),
     Fault(code="M206", kind="zero", on=(*FOUR, "digits_mlp_sgd"), plant=zero),

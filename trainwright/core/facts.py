@@ -35,7 +35,7 @@ class InputFacts:
     feature_offset_high: float | None = None  # largest |mean| / sd of a feature that varies
     constant_features: tuple[int, ...] = ()
     nonfinite_rows: int = 0
-    outlier_rows: tuple[int, ...] = ()  # a value beyond 20 robust sd of its feature
+    outlier_rows: tuple[int, ...] = ()  # 10 times as far from the median row as usual
     duplicate_share: float = 0.0
     overlap_share: float | None = None  # of validation examples that are also training examples
     shift_sd: float | None = None  # median over features: |train mean - valid mean| in train sd

@@ -21,9 +21,9 @@ CONSEQUENCES: dict[str, frozenset[str]] = {
     "D103": _INSIDE | _SLOW | _WILD,
     "D104": frozenset({"M208", "M207", "A403", "D110"}),
     "D105": _INSIDE | _SLOW | {"M208", "D110", "D107", "M209", "A404"},
-    "D106": _INSIDE | _SLOW | _WILD | {"L303", "L301", "L302", "D105"},
+    "D106": _INSIDE | _SLOW | _WILD | {"L303", "L301", "L302", "L304", "D105"},
     "D107": frozenset({"A403", "M207"}),
-    "D109": frozenset({"A403", "A404", "M207", "D107"}),
+    "D109": _INSIDE | _SLOW | {"A404", "D107", "A401"},
     "D111": frozenset({"M202", "M205", "L305", "A401", "D101"}),
     "M201": frozenset({"M207", "A403", "A408", "A402"}),
     "M202": frozenset({"A402", "A403", "M207", "A408", "M204", "L302"}),
@@ -61,6 +61,8 @@ CONSEQUENCES: dict[str, frozenset[str]] = {
 # Certain before the first step: they come before what only looks likely, at equal confidence.
 _STATIC = frozenset({"L301", "L302", "L303", "L304", "L306", "M201", "M206", "M211", "M212",
                      "M213", "M216", "D105", "D106", "D111"})  # fmt: skip
+# Read directly in the loop, so nearly as certain.
+_DIRECT = frozenset({"A406", "A407", "A409", "A410", "A411", "A414"})
 
 
 def causes(findings: list[Finding], case: Case) -> tuple[list[Finding], list[Finding]]:
@@ -118,8 +120,9 @@ def _explains(cause: Finding, effect: Finding, case: Case) -> bool:
     rate = unusual_rate(case)
     if rate is not None and (effect.code, cause.code) != ("A402", "A408"):
         # A rate that is rare anywhere stands for itself.
-        if effect.code == "A401" and rate > HIGH_RATE and cause.code not in _STATIC:
+        sure = cause.code in _STATIC or cause.code in _DIRECT
+        if effect.code == "A401" and rate > HIGH_RATE and not sure:
             return False
-        if effect.code == "A402" and rate < LOW_RATE and cause.code not in _STATIC:
+        if effect.code == "A402" and rate < LOW_RATE and not sure:
             return False
     return (cause.since_step or 0) <= (effect.since_step or 0) or not effect.since_step

@@ -16,6 +16,7 @@ LARGE_TARGET = 10.0  # sd or |mean| of a regression target [assumed]
 SHIFT = 1.0  # train and validation means apart by one sd of the feature [assumed]
 SCALE = 3.0  # validation sd over train sd [assumed]
 WRONG_AMONG_SURE = 0.2  # out-of-fold errors in the surest half: noise that is everywhere [assumed]
+FEWEST_JUDGED = 150  # examples: with fewer, learners are surely wrong by themselves [assumed]
 IMBALANCE = 5.0  # commonest class over rarest [assumed]
 MISSED = 0.3  # recall of a class that was not learned [assumed]
 ALONE_GAP = 0.1  # and so much better than any other feature [assumed]
@@ -145,7 +146,9 @@ def labels_wrong(case: Case) -> Finding | CannotTell | None:
     if score is None or score.confident_error is None or score.reference is None:
         return CannotTell(missing="score.confident_error")
     learnable = score.reference > score.constant + max(0.05, 3 * (score.reference_sd or 0.0))
-    if not learnable or score.confident_error < WRONG_AMONG_SURE:
+    if score.num_train < FEWEST_JUDGED or not learnable:
+        return None
+    if score.confident_error < WRONG_AMONG_SURE:
         return None
     return found("D104", 0.6 + 0.3 * min(1.0, score.confident_error / 0.4),
                  seen("score.confident_error", score.confident_error, WRONG_AMONG_SURE,
@@ -373,7 +376,7 @@ def bad_rows(case: Case) -> Finding | CannotTell | None:
     Look-alikes: a rate too high (spikes at any batch).
     Exams: replay.
     Remedies: drop_rows, clip_gradient_norm.
-    Source: counted; outliers beyond 20 robust sd [assumed].
+    Source: counted; outliers 10 times as far from the median row as usual [assumed].
     """
     inputs = case.facts.inputs
     if inputs is None:
@@ -385,7 +388,7 @@ def bad_rows(case: Case) -> Finding | CannotTell | None:
     few = 0 < len(inputs.outlier_rows) <= _few_rows(inputs)
     if not few or inputs.kind != "table":
         return None
-    return found("D111", by_harm(case, sure=0.8, unknown=0.45, spared=0.2),
-                 seen("inputs.outlier_rows", len(inputs.outlier_rows), 0, "[assumed] 20 robust sd"),
-                 kind="outlier", remedies=["drop_rows", "clip_gradient_norm"],
+    far = seen("inputs.outlier_rows", len(inputs.outlier_rows), 0,
+               "[assumed] 10 times the usual distance")  # fmt: skip
+    return found("D111", by_harm(case, sure=0.8, unknown=0.45, spared=0.2), far, kind="outlier", remedies=["drop_rows", "clip_gradient_norm"],
                  count=len(inputs.outlier_rows))  # fmt: skip

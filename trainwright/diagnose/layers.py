@@ -34,6 +34,8 @@ def dying_units(case: Case) -> Finding | CannotTell | None:
     """
     dead = case.history.layer("dead_share")
     names = case.history.layers
+    if dead is not None and case.history.first_nonfinite is not None:
+        dead = dead[case.history.steps < case.history.first_nonfinite]  # NaN is never above zero
     if dead is None or not len(dead):
         return _dead_at_start(case)
     hidden = _is_hidden(case, names)

@@ -238,7 +238,8 @@ def untrained_parameters(case: Case) -> Finding | CannotTell | None:
         owners = {name.rpartition(".")[0] for name in model.frozen}
         frozen = [name in owners for name in order]
         prefix = frozen == sorted(frozen, reverse=True)  # lower layers, as in fine-tuning
-        learned = not any(_looks_random(x) for x in model.layers if x.name in owners)
+        weights = [x for x in model.layers if x.name in owners and x.kind != "norm"]
+        learned = not all(_looks_random(x) for x in weights)
         sure = 0.45 if prefix and learned else 0.85
         return _untrained(case, "frozen", model.frozen, sure, 0.15)
     return None

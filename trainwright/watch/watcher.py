@@ -250,7 +250,10 @@ class Watcher:
         """After each step of the first optimiser. Between samples this is all that happens."""
         self.num_steps += 1
         losses = self._losses
-        if len(losses.pending) != len(losses.steps):
+        new = len(losses.pending) - len(losses.steps)
+        if new == 1:
+            losses.steps.append(self.num_steps)
+        elif new:
             losses.close_step(self.num_steps)
         if self._sampling is not None:
             self._guard.safely("sampled step", self._finish)
@@ -268,12 +271,16 @@ class Watcher:
                 return
             loss = loss.item()
         self._losses.pending.append(loss)
-        if loss > self._odd_above or (
-            loss - loss != 0.0 and self._recorder.losses.first_nonfinite is None
-        ):
+        if not -math.inf < loss <= self._odd_above:
+            self._look_at(loss)
+
+    def _look_at(self, loss: float) -> None:
+        """A loss beyond those before it, or one that is not finite, for the first time."""
+        finite = math.isfinite(loss)
+        if finite or self._recorder.losses.first_nonfinite is None:
             self._wake = 0
-            if loss - loss != 0.0 and not self.flight.frozen:
-                self._guard.safely("snapshot", self._freeze)  # the weights that made it are there
+        if not finite and not self.flight.frozen:
+            self._guard.safely("snapshot", self._freeze)  # the weights that made it are there
 
     def _freeze(self) -> None:
         self.flight.freeze(self.num_steps, self._models)
@@ -282,7 +289,13 @@ class Watcher:
         if isinstance(out, Tensor) and out.requires_grad:
             if len(args) > 1:
                 self.flight.target = (self.num_steps + 1, args[1])
-            self._note_loss(out)
+            if out.is_cpu and out.dim() == 0:  # `_note_loss`, a call less
+                loss = out.item()
+                self._losses.pending.append(loss)
+                if not -math.inf < loss <= self._odd_above:
+                    self._look_at(loss)
+            else:
+                self._note_loss(out)
             sampling = self._sampling
             if sampling is not None and len(args) > 1 and sampling.probe.pair is None:
                 sampling.probe.own_pair(args[0], args[1])
