@@ -289,8 +289,12 @@ def leakage(case: Case) -> Finding | CannotTell | None:
         return found("D108", 0.9, seen("inputs.overlap", overlap, OVERLAP, "[assumed]"),
                      kind="overlap", remedies=["fix_split"], share=overlap)  # fmt: skip
     single = targets.single_feature
-    apart = single is not None and single[1] - single[2] > ALONE_GAP
-    if single is not None and single[1] >= ALONE and apart and inputs.num_features >= 5:
+    gap = single[1] - single[2] if single is not None else 0.0
+    alone = single is not None and single[1] >= ALONE and gap > ALONE_GAP
+    # Among many classes one feature never does nearly all of the work unless it holds the answer.
+    alone = alone or (single is not None and single[1] >= 0.9 and gap > 0.5
+                      and targets.num_classes > 2)  # fmt: skip
+    if single is not None and alone and inputs.num_features >= 5:
         return found("D108", 0.75, seen("targets.single_feature", single[1], ALONE, "[assumed]"),
                      kind="single_feature", remedies=["fix_split"],
                      feature=single[0], score=single[1])  # fmt: skip
@@ -388,7 +392,7 @@ def bad_rows(case: Case) -> Finding | CannotTell | None:
     few = 0 < len(inputs.outlier_rows) <= _few_rows(inputs)
     if not few or inputs.kind != "table":
         return None
-    far = seen("inputs.outlier_rows", len(inputs.outlier_rows), 0,
-               "[assumed] 10 times the usual distance")  # fmt: skip
-    return found("D111", by_harm(case, sure=0.8, unknown=0.45, spared=0.2), far, kind="outlier", remedies=["drop_rows", "clip_gradient_norm"],
+    far = seen("inputs.outlier_rows", len(inputs.outlier_rows), 0, "[assumed] 10 times usual")
+    return found("D111", by_harm(case, sure=0.8, unknown=0.45, spared=0.2), far, kind="outlier",
+                 remedies=["drop_rows", "clip_gradient_norm"],
                  count=len(inputs.outlier_rows))  # fmt: skip

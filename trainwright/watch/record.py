@@ -4,6 +4,7 @@ from a sink's readings to a history."""
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ class Losses:
 class LossBuffer:
     """Losses on their way from the device: `pending` tensors or numbers, and whose step they are.
 
-    Criterions append to `pending`; `close_step` makes one loss of what a step appended, the mean.
+    Criterions append to `pending`; `close_steps` makes one loss of what a step appended.
     """
 
     def __init__(self, recorder: "Recorder") -> None:
@@ -109,19 +110,23 @@ class LossBuffer:
         self.pending: list[Any] = []
         self.steps: list[int] = []
         self._packed: list[tuple[list[int], Tensor]] = []
+        self._closed = 0  # the last step that is over
 
-    def close_step(self, step: int) -> None:
-        """Only called when the two lists differ in length."""
-        new = self.pending[len(self.steps) :]
-        if len(new) > 1:
-            tensors = [t for t in new if isinstance(t, Tensor)]
-            mean = (
-                torch.stack([t.float().mean() for t in tensors]).mean()
-                if len(tensors) == len(new)
-                else sum(map(float, new)) / len(new)
-            )
-            self.pending[len(self.steps) :] = [mean]
-        self.steps.append(step)
+    def close_steps(self, last: int) -> None:
+        """All steps up to `last` are over: one loss for each, the mean of what was appended in it.
+
+        Steps appended alike; when they did not, the losses are spread evenly over them.
+        """
+        new, first = len(self.pending) - len(self.steps), self._closed + 1
+        num_steps, self._closed = last - self._closed, last
+        if num_steps < 1 or not new:
+            return
+        if new > num_steps:
+            given = self.pending[len(self.steps) :]
+            places = [len(given) * k // num_steps for k in range(num_steps + 1)]
+            self.pending[len(self.steps) :] = [_mean(given[a:b]) for a, b in pairwise(places)]
+            new = num_steps
+        self.steps += [first + (num_steps * (k + 1)) // new - 1 for k in range(new)]
 
     def of_step(self, step: int) -> Tensor | None:
         """The loss of that step, if it was the last one."""
@@ -157,6 +162,15 @@ class LossBuffer:
             ]
         self._recorder.add_losses(steps, values)
         return True
+
+
+def _mean(losses: Sequence[Any]) -> Any:
+    """One loss of several, on their device when they are tensors."""
+    if len(losses) == 1:
+        return losses[0]
+    if all(isinstance(t, Tensor) for t in losses):
+        return torch.stack([t.float().mean() for t in losses]).mean()
+    return sum(map(float, losses)) / len(losses)
 
 
 @dataclass(slots=True)

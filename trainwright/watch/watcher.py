@@ -37,6 +37,7 @@ from trainwright.watch.record import LossBuffer, Noise, Recorder
 from trainwright.watch.sampled import SampledStep
 
 LOSS_BLOCK = 256  # losses are moved together [measured: 0.2 us a step]
+TIMED_STEPS = 16  # plain steps after a sample that are timed, to compare sampled ones with
 SNAPSHOT_SECONDS = 5.0
 SMALL_BYTES = 4_000_000  # weights that are copied at attachment, in about a millisecond
 COPY_BYTES_PER_SECOND = 2e9  # [assumed] for the price of a snapshot
@@ -102,6 +103,7 @@ class Watcher:
         self._odd_above = math.inf  # a loss beyond this is looked at at once
         self._last_sampled = -1
         self._next = self._wake = 1
+        self._quiet_until, self._timed = 0, False
         self._last_end = self._last_snapshot = 0.0
         self._stopped: float | None = None
         self.num_steps = 0
@@ -156,6 +158,7 @@ class Watcher:
         self._lasting.remove()
         release(self._models)
         try:
+            self._losses.close_steps(self.num_steps)
             self._losses.flush()
             self._recorder.flush()
         except Exception as error:
@@ -213,8 +216,9 @@ class Watcher:
 
     def history(self) -> History:
         """Everything so far."""
+        self._losses.close_steps(self.num_steps)
         self._losses.flush()
-        if self.num_steps == 0 and len(self._losses.pending) > 3:
+        if self.num_steps == 0 and self._optimizers and len(self._losses.pending) > 3:
             self._guard.unseen["optimizer_step"] = phrase(
                 "the optimiser took no step, though losses were computed"
             )
@@ -247,21 +251,23 @@ class Watcher:
     # each step ---------------------------------------------------------------------------------
 
     def _stepped(self, *_: Any) -> None:
-        """After each step of the first optimiser. Between samples this is all that happens."""
-        self.num_steps += 1
-        losses = self._losses
-        new = len(losses.pending) - len(losses.steps)
-        if new == 1:
-            losses.steps.append(self.num_steps)
-        elif new:
-            losses.close_step(self.num_steps)
+        """After each step of the first optimiser; but for the steps that follow a sample, where
+        plain steps are timed, it returns at once until there is something to do."""
+        step = self.num_steps = self.num_steps + 1
+        if step < self._quiet_until:
+            return
+        self._losses.close_steps(step)
         if self._sampling is not None:
             self._guard.safely("sampled step", self._finish)
+            self._timed = False
         else:
             self._last_end = now = perf_counter()
-            self._purse.ends.append(now)
-        if self.num_steps >= self._wake:
+            if not self._timed:
+                self._purse.ends.append(now)
+                self._timed = len(self._purse.ends) > TIMED_STEPS
+        if step >= self._wake:
             self._guard.safely("sampling", self._wake_up)
+        self._quiet_until = self._wake if self._timed else 0
 
     def _note_loss(self, loss: Tensor | float) -> None:
         """Numbers at once where that needs no waiting; tensors of other devices stay tensors."""
@@ -277,6 +283,7 @@ class Watcher:
     def _look_at(self, loss: float) -> None:
         """A loss beyond those before it, or one that is not finite, for the first time."""
         finite = math.isfinite(loss)
+        self._quiet_until = 0
         if finite or self._recorder.losses.first_nonfinite is None:
             self._wake = 0
         if not finite and not self.flight.frozen:
