@@ -41,6 +41,7 @@ def desk(tmp_path, monkeypatch):
     table = polars.DataFrame(rows | {"churned": [("no", "yes")[int(a > 50)] for a in rows["age"]]})
     for name in ("customers.csv", "data.csv", "new.csv"):
         table.write_csv(tmp_path / name)
+    (tmp_path / "train.py").write_text("print('nothing to train')")
     for kind in ("cat", "dog"):
         (tmp_path / "photos" / kind).mkdir(parents=True)
         for i in range(12):
@@ -66,13 +67,18 @@ def test_every_command_of_the_pages_runs(desk, capsys):
 
 
 def test_the_python_lines_of_the_readme_run(desk):
-    (block,) = re.findall(r"```python\n(.*?)```", PAGES[0].read_text(encoding="utf-8"), flags=re.S)
+    blocks = re.findall(r"```python\n(.*?)```", PAGES[0].read_text(encoding="utf-8"), flags=re.S)
+    assert len(blocks) == 2
     (desk / "lines.py").write_text(
         "import numpy as np\nfrom torch import nn\n"
         "X = np.random.default_rng(0).normal(size=(80, 4)).astype('float32')\n"
         "y = (X[:, 0] > 0).astype(int)\nX_new = X[:5]\n"
         "class MyNet(nn.Linear):\n    def __init__(self, in_features, num_outputs):\n"
-        "        super().__init__(in_features, num_outputs)\n" + block
+        "        super().__init__(in_features, num_outputs)\n"
+        + blocks[0]
+        + "import torch\nX, y = torch.tensor(X), torch.tensor(y)\n"
+        "model, criterion, loader = MyNet(4, 2), nn.CrossEntropyLoss(), [(X, y)] * 10\n"
+        "optimizer = torch.optim.SGD(model.parameters(), 0.1)\n" + blocks[1]
     )
     result = runpy.run_path(str(desk / "lines.py"))
     assert result["run"].state == "finished"
