@@ -32,7 +32,7 @@ lint: $(READY)
 bench: $(READY)  ## every figure of the README and of benchmarks/*.md, measured afresh (hours)
 	$(BIN)/pip install -q -c constraints.txt skorch lightning keras
 	for script in benchmarks/[a-z]*.py; do \
-	  case $$script in *harness.py) ;; *) OMP_NUM_THREADS=1 $(BIN)/python $$script --write || exit 1;; esac; done
+	  case $$script in *harness.py|*adapter.py) ;; *) OMP_NUM_THREADS=1 $(BIN)/python $$script --write || exit 1;; esac; done
 
 clinic: $(READY)  ## sick and healthy programs, diagnosed: sensitivity, false alarms, confusion
 	$(BIN)/python -m clinic.measure --seeds 5

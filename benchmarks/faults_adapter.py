@@ -110,7 +110,11 @@ def diagnosis(program: Any) -> Any:
 
 def diagnose(program: Any) -> list[tuple[str, float]]:
     """Codes of the vocabulary with confidences: causes first, then what they explain."""
-    found = diagnosis(program)
+    return answers_of(diagnosis(program))
+
+
+def answers_of(found: Any) -> list[tuple[str, float]]:
+    """A diagnosis in the words of the vocabulary."""
     answers: dict[str, float] = {}
     for finding in _in_order(found):
         words = WORDS.get(f"{finding.code}.{finding.kind}") or WORDS.get(finding.code) or ()
