@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from trainwright.store.contract import Reading
+from trainwright.watch import course as course_module
 from trainwright.watch import watcher as watcher_module
 from trainwright.watch.watcher import Watcher
 
@@ -69,7 +70,7 @@ def steps(make: Callable[[], nn.Module], X: torch.Tensor, y: torch.Tensor, *, cr
 def compare(make, X, y, *, length: int, criterion: bool, budget: float) -> dict[str, float]:
     """Watched over bare for a run of `length` steps: wall and CPU ratios, and what was spent."""
     clock = Clock()
-    watcher_module.perf_counter = clock
+    watcher_module.perf_counter = course_module.perf_counter = clock
 
     def watch(*args, **kwargs) -> Watcher:
         return Watcher(*args, budget=budget, **kwargs).attach()
@@ -89,7 +90,7 @@ def compare(make, X, y, *, length: int, criterion: bool, budget: float) -> dict[
                 began = real_clock()
                 watcher = next(loop) or watcher
                 wall[name].append(real_clock() - began)
-                if name == "watched" and watcher._last_sampled == watcher.num_steps:
+                if name == "watched" and watcher._course.last_sampled == watcher.num_steps:
                     near += [len(wall[name]) - 1, len(wall[name])]
             cpu[name] += time.process_time() - began_cpu
             if name == "watched":

@@ -110,16 +110,14 @@ def _below_head(built: Built) -> list[nn.Parameter]:
 
 
 def overfit(built: Built) -> None:
-    """150 training examples with a quarter of their labels wrong, learned by heart."""
-    built.truth = (built.Xv, built.yv)
-    count = 150
-    built.X, built.y = built.X[:count], built.y[:count].clone()
+    """150 training examples with noise that cannot be predicted, in the inputs (classes) or the
+    targets (numbers), learned by heart by a large network."""
     if built.y.dtype == torch.int64:
-        wrong = torch.rand(count) < 0.25
-        built.y[wrong] = torch.randint(0, 10, (int(wrong.sum()),))
+        built.X, built.Xv = (x + torch.randn_like(x) for x in (built.X, built.Xv))
     else:
-        built.y += torch.randn_like(built.y)
-    built.batch_size = 32
+        built.truth = (built.Xv, built.yv)
+        built.y = built.y + torch.randn_like(built.y)
+    built.X, built.y, built.batch_size = built.X[:150], built.y[:150], 32
 
 
 def stale_statistics(built: Built) -> None:

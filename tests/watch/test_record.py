@@ -1,12 +1,14 @@
 """What is kept is bounded and evenly spread, whatever the length of the run."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import polars as pl
 import pytest
 
 from trainwright.core.history import LAYER_READINGS, STEP_READINGS, Curve, History
+from trainwright.watch.budget import Purse
 from trainwright.watch.frame import frame
 from trainwright.watch.record import KEPT_OPENING, MAX_LOSSES, MAX_SAMPLES, Recorder
 
@@ -65,3 +67,35 @@ def test_a_frame_has_one_row_for_each_number_that_was_measured():
     assert table.filter((pl.col("layer") == "b") & (pl.col("step") == 2))["value"].to_list() == [
         4.0
     ]
+
+
+def test_fifty_layers_and_a_hundred_thousand_steps_need_less_than_20_mb_here_and_in_a_store():
+    stored = [0]
+
+    def sink(readings):
+        stored[0] += sum(np.asarray(v).size * 8 for r in readings for v in r.values.values())
+
+    purse, now, due, second, sampled = Purse(0.05), 0.0, 1, False, 0
+    purse.begin(0.0)
+    tracemalloc.start()
+    recorder = Recorder(sink)
+    for step in range(1, 100_001):
+        now += 1e-3
+        if step % 256 == 0:
+            recorder.add_losses(list(range(step - 255, step + 1)), [0.5] * 256)
+        if step != due:
+            purse.ends.append(now)
+            continue
+        recorder.sample(step, _layer(float(step), 50), dict.fromkeys(STEP_READINGS, 1.0))
+        sampled += 1
+        purse.settle(began=now - 1e-3, ended=now + 1e-4, direct=1e-4)
+        now += 1e-4
+        if purse.in_opening or second:
+            second, due = False, purse.next_step(step, now)
+        else:
+            second, due = True, step + 1
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert 1000 < sampled < 2500
+    assert held < 20e6
+    assert stored[0] < 20e6

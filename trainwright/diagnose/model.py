@@ -246,13 +246,14 @@ def untrained_parameters(case: Case) -> Finding | CannotTell | None:
 
 
 def _looks_random(layer: LayerFacts) -> bool:
-    """The sd of the weights is that of a usual start to 1.5 %: torch's default (0.408 of He's),
-    He's, or Xavier's; learned weights have another [assumed]."""
+    """The sd of the weights is that of a usual start, within what so many draws allow: torch's
+    default (0.408 of He's), He's, or Xavier's; learned weights have another [assumed]."""
     if not layer.weight_sd or not layer.he_sd:
         return False
     xavier = np.sqrt(layer.fan_in / (layer.fan_in + layer.fan_out))
     ratio = layer.weight_sd / layer.he_sd
-    return any(abs(ratio / usual - 1) < 0.015 for usual in (np.sqrt(1 / 6), 1.0, xavier))
+    allowed = 0.01 + 2.0 / np.sqrt(2.0 * max(1, layer.fan_in * layer.fan_out))
+    return any(abs(ratio / usual - 1) < allowed for usual in (np.sqrt(1 / 6), 1.0, xavier))
 
 
 def _untrained(

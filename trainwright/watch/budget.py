@@ -55,7 +55,7 @@ class Purse:
         """Median duration of recent unsampled steps, without the one after a sample."""
         ends = list(self._ends)
         if len(ends) >= 5:
-            steps = [b - a for a, b in pairwise(ends[1:])]
+            steps = [b - a for a, b in pairwise(ends[min(3, len(ends) - 4) :])]
             self._usual = median(steps)
         return self._usual
 
@@ -88,11 +88,9 @@ class Purse:
         self.spent += seconds
 
     def _aftermath(self, usual: float) -> float:
-        """What the step after a sample lost to cold caches."""
-        ends = list(self._ends)
-        if len(ends) < 3:
-            return 0.0
-        return min(max(ends[1] - ends[0] - usual, 0.0), 0.5 * usual)
+        """What the steps after a sample lost to cold caches [measured: 160, 60, 25 us of 630]."""
+        ends = list(self._ends)[:4]
+        return sum(min(max(b - a - usual, 0.0), 0.5 * usual) for a, b in pairwise(ends))
 
     def _correct_opening(self, usual: float) -> None:
         if self._opening is None:

@@ -12,9 +12,10 @@ from trainwright.watch.attach import Guard, call_seconds, hook_seconds
 from trainwright.watch.budget import Purse
 
 # A hook within a training step costs more than in a tight loop, whose code and data stay in the
-# cache [measured: the criterion's 14-30 against 1.8 us, the roots' with its ring of batches 14-28
-# against 1.2, the counter 6 against 0.3, in a step of 630 us; Xeon, torch 2.13, a busy machine].
-COLD = 12.0
+# cache [measured: the criterion's 20-33 against 1.8 us, the roots' with its ring of batches 20-28
+# against 1.2, the counter 1 against 0.1, in a step of 630 us; Xeon, torch 2.13, a busy machine].
+COLD = 16.0
+EARLY_STEPS = 100  # whose losses are all read: most first NaNs are there [assumed]
 NEVER = 10**12
 ROOT_SHARE = 0.25  # of the budget that each step may use for the flight recorder [assumed]
 CRITERION_SHARE = 0.3  # and for losses [assumed]
@@ -98,6 +99,9 @@ class LastingHooks:
         usual = purse.usual_seconds()
         if usual is None:
             return
+        if num_steps < EARLY_STEPS:
+            self.turn_at = EARLY_STEPS
+            return
         allowed = purse.share * usual
         if "root" in self and self.costs["root"] > ROOT_SHARE * allowed:
             self.drop(purse, "root", num_steps)
@@ -117,6 +121,9 @@ class LastingHooks:
     def turn(self, num_steps: int) -> None:
         """Puts the criterion's hook in place, or takes it away, when it is time."""
         if num_steps < self.turn_at or self._criterion is None:
+            return
+        if self.duty == 1.0:
+            self.turn_at = NEVER
             return
         handles = self._handles.pop("criterion", None)
         if handles is None:
