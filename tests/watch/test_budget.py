@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainwright.watch.budget import OPENING_STEPS, Purse, looks_odd, odd_above
+from trainwright.watch.budget import INDIRECT, OPENING_STEPS, Purse, looks_odd, odd_above
 
 
 def _simulate(share, step, cost, num_steps, each=0.0, slow=()):
@@ -56,7 +56,9 @@ def test_no_more_is_spent_than_the_opening_or_the_share_of_the_time(share, step,
 
 def test_the_opening_is_dense_and_ends_at_twenty_steps_or_thirty_milliseconds_but_not_before_six():
     assert _simulate(0.02, 0.01, 0.001, 30)[2][:20] == list(range(1, 21))
-    assert _simulate(0.02, 3e-4, 5e-3, 60)[2] == list(range(1, 10))[: math.ceil(0.030 / 3.5e-3)]
+    assert _simulate(0.02, 3e-4, 2.2e-3, 60)[2] == list(
+        range(1, 1 + math.ceil(0.030 / (1.54e-3 * INDIRECT)))
+    )
     assert _simulate(0.02, 3e-4, 0.1, 60)[2] == list(range(1, 7))
 
 

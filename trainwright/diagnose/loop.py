@@ -74,7 +74,8 @@ def schedule_wrong(case: Case) -> Finding | CannotTell | None:
         return found("A409", 0.95, seen("learning_rate", 0.0, "> 0", "the optimiser"), since=1,
                      remedies=["raise_learning_rate"])  # fmt: skip
     steps = case.history.steps.astype(float)
-    spans = np.diff(np.append(steps, case.history.num_steps + 1.0))
+    between = (steps[1:] + steps[:-1]) / 2  # each sample stands for the steps nearest to it
+    spans = np.diff(np.concatenate([[0.0], between, [float(case.history.num_steps)]]))
     idle = float(np.sum(spans[rate < 0.02 * peak]) / np.sum(spans))
     rising = bool(np.all(np.diff(rate) >= 0)) and rate[-1] > 3 * rate[len(rate) // 2]
     tiny = rising and peak < 1e-5

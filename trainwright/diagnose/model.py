@@ -196,7 +196,7 @@ def mode_mismatch(case: Case) -> Finding | CannotTell | None:
                      kind="tiny_batch", remedies=["group_norm", "larger_batch"])  # fmt: skip
     batches, score = case.history.step("batch_score"), case.facts.score
     if batches is not None and score is not None and score.train is not None and len(batches) > 7:
-        fall = float(np.nanmedian(batches[-4:])) - score.train
+        fall = float(np.nanmean(batches[-2:])) - score.train
         if fall > 0.25:  # the same weights on the same examples, in the other mode
             return found("M210", by_harm(case, sure=0.93, unknown=0.8, spared=0.4),
                          seen("score.mode_gap", fall, 0.25, "[assumed]"),
