@@ -303,7 +303,8 @@ def penalty_dominates(case: Case) -> Finding | CannotTell | None:
     if not len(known):
         return CannotTell(missing="penalty_share") if case.trained else None
     worst = float(np.median(known[-5:]))
-    held = case.at_prior is True and worst > 0.1  # what is left of the criterion is its start
+    nothing = (case.lost or 0.0) > 0.8 and not case.improving
+    held = nothing and worst > 0.1  # the criterion stays where it began, the term does not
     if worst < DOMINANT and not held:
         return None
     return found("L307", by_harm(case, sure=0.9, unknown=0.6, spared=0.2, fit=True),
