@@ -1,0 +1,399 @@
+"""Which step is looked at closely, and what happens at it? The course of one watched run: losses
+as they come, plain steps counted, sampled steps armed, read, paid for, and the next plan."""
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trainwright.core.phrases import phrase
+from trainwright.watch.attach import (
+    Guard,
+    check_optimizer,
+    frames_compiled,
+    is_compiled,
+    wraps_compiled,
+)
+from trainwright.watch.budget import Purse, looks_odd, odd_above
+from trainwright.watch.flight import RING, Flight, Opening
+from trainwright.watch.lasting import LastingHooks
+from trainwright.watch.probes.collect import Activity
+from trainwright.watch.probes.criterion import LossCall, by_example
+from trainwright.watch.probes.layers import Layers
+from trainwright.watch.probes.weights import Norms, Slot, slots_of
+from trainwright.watch.probes.window import Window
+from trainwright.watch.record import LossBuffer, Noise, Recorder
+from trainwright.watch.sampled import SampledStep
+
+FINITE = sys.float_info.max
+LOSS_BLOCK = 256  # losses are moved together [measured: 0.2 us a step]
+TIMED_STEPS = 16  # plain steps after a sample that are timed, to compare sampled ones with
+SNAPSHOT_SECONDS = 5.0
+SMALL_BYTES = 4_000_000  # weights that are copied at attachment, in about a millisecond
+COPY_BYTES_PER_SECOND = 2e9  # [assumed] for the price of a snapshot
+
+
+class Course:
+    """The run of `models` under `purse`; what it reads goes to `recorder` and `flight`.
+
+    `begin` and `end` put hooks in place and take them away. The first optimiser taken counts the
+    steps. Told by hooks, or by our own loop through `own_step`.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        criterion: Any,
+        purse: Purse,
+        recorder: Recorder,
+        opening: Opening,
+    ) -> None:
+        self._models = models
+        self.layers = Layers(models)
+        self._slots: list[Slot] = []
+        self.optimizers: list[Optimizer] = []
+        self.criterion = criterion
+        self.found_loss: LossCall | None = None  # what torch function got the outputs as a loss
+        self._purse, self._recorder, self._opening = purse, recorder, opening
+        self._activity, self._noise, self._norms = Activity(), Noise(), Norms()
+        self.flight = Flight()
+        self.guard = Guard()
+        self.lasting = LastingHooks(self.guard)
+        self._window = Window(self.layers, self.guard.complain)
+        self._sampling: SampledStep | None = None
+        self._roots: list[nn.Module] = []
+        self._running = self._own = self._second = self._told = False
+        self._root_called = self._open_early = self._compiled = False
+        self._no_layers, self._frames = "", 0
+        self._cuda = any(p.is_cuda for p in self.layers.parameters)
+        self._bytes = sum(p.numel() * p.element_size() for p in self.layers.parameters)
+        self.losses = LossBuffer(recorder)
+        self._odd_above = FINITE  # a loss beyond this is looked at at once
+        self.last_sampled = -1
+        self._next = self._wake = 1
+        self._quiet_until, self._timed = 0, False
+        self._last_end = self._last_snapshot = 0.0
+        self.num_steps = 0
+
+    def begin(self) -> None:
+        """Hooks into place; the first step is a sampled one."""
+        began = perf_counter()
+        self._running = True
+        self._compiled = any(is_compiled(m) for m in self._models)
+        self._frames = frames_compiled()
+        self.lasting.calibrate()
+        self._purse.begin(began)
+        self._roots = [m for m in self._models if not self._compiled or wraps_compiled(m)]
+        self.lasting.add_roots(self._roots, self._forward_begins)
+        if isinstance(self.criterion, nn.Module):
+            self.lasting.add_criterion(self.criterion, self._criterion_ran)
+        if self._compiled:
+            self._no_layers = phrase(
+                "the model is compiled: its layers are seen by their weights only"
+            )
+        self._last_end = perf_counter()
+        if self.optimizers:
+            self._begin_steps()
+        self._purse.pay(perf_counter() - began)
+
+    def end(self) -> None:
+        """All hooks and the mode away; losses on their way are kept."""
+        self._running = False
+        self._window_away()
+        if self._sampling is not None:
+            self._sampling.remove()
+            self._sampling = None
+        self.lasting.remove()
+        self.guard.safely("loss", self.flush)
+        for slot in self._slots:
+            slot.forget()
+
+    def flush(self) -> None:
+        """Losses of all steps so far to the recorder."""
+        self.losses.close_steps(self.num_steps)
+        self.losses.flush()
+
+    def take(self, optimizer: Optimizer) -> None:
+        """One more optimiser. Raises TrainwrightError when it is of quite another model."""
+        check_optimizer(optimizer, self.layers.holds_some)
+        self._slots = slots_of([*self.optimizers, optimizer], self.layers)
+        self.optimizers.append(optimizer)
+        if self._running and len(self.optimizers) == 1:
+            self._begin_steps()
+
+    def take_loss(self, criterion: nn.Module) -> None:
+        """Another criterion from here on."""
+        self.criterion = criterion
+        if self._running and not self._told and "criterion" not in self.lasting:
+            self.lasting.add_criterion(criterion, self._criterion_ran)
+            self.lasting.price(self._purse, self.num_steps)
+
+    def tell_loss(self, value: Tensor | float) -> None:
+        """The user says the loss, which from then on is what counts."""
+        if not self._told:
+            self._told = True
+            self.lasting.drop(self._purse, "criterion", self.num_steps)
+        self._note_loss(value)
+
+    def own_step(self, loss: Tensor, rate: float, rows: Sequence[Tensor]) -> None:
+        """Our own loop has moved the weights, without torch's hooks."""
+        if not self._own:
+            self._own = True
+            for name in ("counter", "root"):
+                self.lasting.drop(self._purse, name, self.num_steps)
+            self.lasting.call_each_step(self._purse)
+            self.flight.clear()
+        if rows:
+            self.flight.note_rows(self.num_steps + 1, rows)
+        self._note_loss(loss)
+        sampling = self._sampling
+        if sampling is not None:
+            sampling.rate = rate
+            self.guard.safely("update", sampling.own_update)
+        self._stepped()
+
+    # each step ---------------------------------------------------------------------------------
+
+    def _stepped(self, *_: Any) -> None:
+        """After each step of the first optimiser; but for the steps that follow a sample, where
+        plain steps are timed, it returns at once until there is something to do."""
+        step = self.num_steps = self.num_steps + 1
+        if step < self._quiet_until:
+            return
+        self.losses.close_steps(step)
+        if self._sampling is not None:
+            self.guard.safely("sampled step", self._finish)
+            self._timed = False
+        else:
+            self._last_end = now = perf_counter()
+            if not self._timed:
+                self._purse.ends.append(now)
+                self._timed = len(self._purse.ends) > TIMED_STEPS
+        if step >= self._wake:
+            self.guard.safely("sampling", self._wake_up)
+        self._quiet_until = self._wake if self._timed else 0
+
+    def _note_loss(self, loss: Tensor | float) -> None:
+        """Numbers at once where that needs no waiting; tensors of other devices stay tensors."""
+        if isinstance(loss, Tensor):
+            if not loss.is_cpu or loss.numel() != 1:
+                self.losses.pending.append(loss.detach())
+                return
+            loss = loss.item()
+        self.losses.pending.append(loss)
+        if not -math.inf < loss <= self._odd_above:
+            self._look_at(loss)
+
+    def _look_at(self, loss: float) -> None:
+        """A loss beyond those before it, or one that is not finite, for the first time."""
+        finite = math.isfinite(loss)
+        self._quiet_until = 0
+        if finite or self._recorder.losses.first_nonfinite is None:
+            self._wake = 0
+        if not finite and not self.flight.frozen:
+            self.guard.safely("snapshot", self._freeze)  # the weights that made it are there
+
+    def _freeze(self) -> None:
+        self.flight.freeze(self.num_steps, self._models)
+
+    def _criterion_ran(self, module: nn.Module, args: Sequence[Any], out: Any) -> None:
+        if isinstance(out, Tensor) and out.requires_grad:
+            if len(args) > 1:
+                self.flight.target = (self.num_steps + 1, args[1])
+            if out.is_cpu and out.dim() == 0:  # `_note_loss`, a call less
+                loss = out.item()
+                self.losses.pending.append(loss)
+                if not -math.inf < loss <= self._odd_above:
+                    self._look_at(loss)
+            else:
+                self._note_loss(out)
+            sampling = self._sampling
+            if sampling is not None and len(args) > 1 and sampling.probe.pair is None:
+                sampling.probe.own_pair(args[0], args[1])
+
+    def _forward_begins(
+        self, module: nn.Module, args: tuple[Any, ...], named: Mapping[str, Any]
+    ) -> None:
+        if not torch.is_grad_enabled():
+            return
+        flight = self.flight
+        flight.ring[flight.position % RING] = (self.num_steps + 1, args, named)
+        flight.position += 1
+        if self._sampling is not None:
+            self._sampled_forward(self._sampling, args, named)
+
+    def _sampled_forward(
+        self, sampling: SampledStep, args: tuple[Any, ...], named: Mapping[str, Any]
+    ) -> None:
+        began = perf_counter()
+        was, self._window.active = self._window.active, False
+        first = sampling.seconds_forward is None
+        sampling.forward_begins([*args, *named.values()])
+        self._root_called = True
+        if first:
+            self.flight.note_random(sampling.step, cuda=self._cuda)
+            if self._purse.in_opening and not self._own:
+                self._opening.take(args, named)
+        self._window.active = was
+        if not self._window.is_open and not self._no_layers:
+            self._open_window(sampling)
+        sampling.direct += perf_counter() - began
+
+    # sampled steps ------------------------------------------------------------------------------
+
+    def _begin_steps(self) -> None:
+        self.lasting.add_counter(self.optimizers[0], self._stepped)
+        self.lasting.price(self._purse, self.num_steps)
+        if self._bytes <= SMALL_BYTES:
+            self.flight.take_snapshot(self.num_steps, self._models)
+        self._last_snapshot = perf_counter()
+        self._arm()
+
+    def _arm(self) -> None:
+        """The next step is sampled."""
+        began = perf_counter()
+        sampling = SampledStep(
+            self.num_steps + 1,
+            self.layers,
+            self._activity,
+            self._window,
+            self._slots,
+            began=self._last_end,
+            last_sampled=self.last_sampled,
+        )
+        sampling.probe.complain = self.guard.complain
+        sampling.install(self._roots, self.guard.hook, first=self.optimizers[0])
+        if "root" not in self.lasting:
+            for root in self._roots:
+                hook = self.guard.hook("flight recorder", self._forward_begins)
+                sampling.keep(root.register_forward_pre_hook(hook, with_kwargs=True))
+        if (
+            "criterion" not in self.lasting
+            and isinstance(self.criterion, nn.Module)
+            and not self._told
+        ):
+            hook = self.guard.hook("loss", self._criterion_ran)
+            sampling.keep(self.criterion.register_forward_hook(hook))
+        if self._own or self.num_steps == 0:
+            for slot in self._slots:
+                slot.keep_weights()
+        self._sampling = sampling
+        # nobody knows yet whether the root itself will be called
+        if (self._open_early or self.num_steps == 0) and not self._no_layers:
+            self._open_window(sampling)
+        sampling.direct += perf_counter() - began
+
+    def _open_window(self, sampling: SampledStep) -> None:
+        if not self._window.open(sampling.probe):
+            self.guard.unseen["layers"] = phrase(
+                "another mode of torch was active: layers were not seen on some steps"
+            )
+
+    def _window_away(self) -> None:
+        if not self._window.close():
+            self.guard.unseen["layers"] = phrase(
+                "steps and forwards run in different threads: layers are not seen"
+            )
+            self._no_layers = self.guard.unseen["layers"]
+
+    def _finish(self) -> None:
+        """The sampled step is over: read, record, settle the bill, plan the next."""
+        began = perf_counter()
+        sampling, self._sampling = self._sampling, None
+        assert sampling is not None, "only called on a sampled step"
+        try:
+            sampling.seconds_end = began
+            sampling.remove()
+            self._window_away()
+            if not self._own:
+                sampling.updated(self._slots[0])
+                sampling.rate = float(self.optimizers[0].param_groups[0].get("lr", float("nan")))
+            with torch.no_grad():
+                layer, numbers = sampling.finish(
+                    self.losses.of_step(self.num_steps), self._noise, self._norms
+                )
+            self._recorder.sample(self.num_steps, layer, numbers)
+            pair, outputs = sampling.probe.pair, sampling.probe.root_outputs
+            output, call = outputs[-1] if outputs else None, sampling.probe.loss_call
+            if self.found_loss is None and call is not None and output is not None:
+                self.found_loss = call if call.is_on(output) else None
+            self._opening.close(
+                sampling.step, output, by_example(pair[2] if pair else None, output)
+            )
+            if looks_odd([*self._recorder.losses.recent, numbers["loss"]]):
+                self._purse.alarm()
+            if not self.losses.steps and sampling.loss_seen:
+                self._recorder.add_losses([self.num_steps], [numbers["loss"]])
+            self._after_sample(sampling)
+        finally:
+            self.last_sampled = self.num_steps
+            self._last_end = ended = perf_counter()
+            direct = sampling.direct + ended - began
+            self._purse.settle(began=sampling.began, ended=ended, direct=direct)
+            self._plan(ended)
+
+    def _after_sample(self, sampling: SampledStep) -> None:
+        """What is learned from the first samples, and the snapshot when it is due and paid for."""
+        self.flight.keep_within()
+        if not self._root_called and not self._own:
+            self._open_early = True
+        if not self._compiled and not self._no_layers and frames_compiled() > self._frames:
+            self._no_layers = phrase(
+                "parts of the program are compiled: layers are seen by their weights only"
+            )
+        if self._no_layers:
+            self.guard.unseen["layers"] = self._no_layers
+        now = perf_counter()
+        price = self._bytes / COPY_BYTES_PER_SECOND
+        if (
+            now - self._last_snapshot > SNAPSHOT_SECONDS
+            and self._purse.balance(now, self.num_steps) > 2 * price
+        ):
+            self.flight.take_snapshot(self.num_steps, self._models)
+            self._last_snapshot = now
+
+    def _plan(self, now: float) -> None:
+        step = self.num_steps
+        opening = self._purse.in_opening
+        if not opening and not self._second:
+            self._second, self._next = True, step + 1
+        else:
+            self._second = False
+            self._next = self._purse.next_step(step, now)
+        self._set_wake()
+
+    def _set_wake(self) -> None:
+        self.lasting.economise(self._purse, self.num_steps)
+        block = LOSS_BLOCK if "criterion" in self.lasting or self._told or self._own else 10**9
+        if not self._purse.knows_usual:  # as soon as plain steps were seen, prices are judged
+            block = 8
+        self._wake = min(self._next - 1, self.num_steps + block, self.lasting.turn_at)
+
+    def _wake_up(self) -> None:
+        """Not each step: move losses, and arm the next step if it is one to sample."""
+        began = perf_counter()
+        odd = self._wake == 0
+        self.lasting.turn(self.num_steps)
+        if odd or len(self.losses.steps) >= LOSS_BLOCK:
+            if self._cuda:
+                self.losses.pack()
+            elif self.losses.flush() and (odd or looks_odd(self._recorder.losses.recent)):
+                self._purse.alarm()
+                self._next = self.num_steps + 1
+            # after an alarm the next may come with the next block
+            highest = odd_above(self._recorder.losses.recent)
+            self._odd_above = FINITE if odd else min(highest, FINITE)
+            self._purse.pay(perf_counter() - began)
+        if self.num_steps + 1 >= self._next:
+            free = self._purse.in_opening or self._second
+            if free or self._purse.affordable(began, self.num_steps):
+                self._arm()
+                self._wake = self.num_steps + 1  # `_finish` plans on
+                return
+            self._next = self._purse.next_step(self.num_steps, began)
+        self._set_wake()
