@@ -324,7 +324,8 @@ def needlessly_deep(case: Case) -> Finding | CannotTell | None:
     plain = len(case.hidden) >= DEEP and not model.normalisation
     if not plain or not case.trained:
         return None
-    return found("M214", by_harm(case, sure=0.7, unknown=0.3, spared=0.1),
+    near_start = (case.lost or 0.0) > 0.5
+    return found("M214", by_harm(case, sure=0.7 if near_start else 0.4, unknown=0.3, spared=0.1),
                  seen("model.layers", len(case.hidden) + 1, DEEP, "[paper: He 2015, fig. 1]"),
                  remedies=["shrink", "add_skip", "add_norm"], depth=len(case.hidden) + 1
                  )  # fmt: skip
