@@ -11,6 +11,7 @@ from torch import nn
 from trainwright.watch import flight as flight_module
 from trainwright.watch.attach import Guard
 from trainwright.watch.budget import Purse
+from trainwright.watch.course import Course
 from trainwright.watch.flight import Flight
 from trainwright.watch.lasting import BURST_STEPS, LastingHooks
 from trainwright.watch.record import LossBuffer, Recorder
@@ -110,3 +111,21 @@ def test_a_snapshot_is_a_copy_of_weights_and_buffers():
     assert flight.snapshot is not None
     assert flight.snapshot.step == 7
     assert all(torch.equal(t, before[n]) for n, t in flight.snapshot.weights.items())
+
+
+@pytest.mark.parametrize("criterion", [None, nn.CrossEntropyLoss()])
+def test_between_samples_steps_pass_without_a_look(criterion, monkeypatch):
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    looks = []
+    wake = Course._wake_up
+    monkeypatch.setattr(Course, "_wake_up", lambda course: (looks.append(1), wake(course))[1])
+    function = criterion or nn.functional.cross_entropy
+    with Watcher(model, optimizer, loss=criterion):
+        for step in range(900):
+            if step == 300:
+                looks.clear()
+            optimizer.zero_grad()
+            function(model(torch.randn(8, 4)), torch.randint(0, 3, (8,))).backward()
+            optimizer.step()
+    assert len(looks) < 120

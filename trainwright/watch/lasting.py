@@ -100,7 +100,7 @@ class LastingHooks:
         if usual is None:
             return
         if num_steps < EARLY_STEPS:
-            self.turn_at = EARLY_STEPS
+            self.turn_at = EARLY_STEPS  # to be asked again then
             return
         allowed = purse.share * usual
         if "root" in self and self.costs["root"] > ROOT_SHARE * allowed:
@@ -120,10 +120,10 @@ class LastingHooks:
 
     def turn(self, num_steps: int) -> None:
         """Puts the criterion's hook in place, or takes it away, when it is time."""
-        if num_steps < self.turn_at or self._criterion is None:
+        if num_steps < self.turn_at:
             return
-        if self.duty == 1.0:
-            self.turn_at = NEVER
+        if self.duty == 1.0 or self._criterion is None:
+            self.turn_at = NEVER  # it was only to judge prices once
             return
         handles = self._handles.pop("criterion", None)
         if handles is None:
