@@ -204,7 +204,7 @@ def mode_mismatch(case: Case) -> Finding | CannotTell | None:
                          remedies=["call_train_eval", "group_norm"])  # fmt: skip
     drift = case.last_of("norm_drift")
     worst = float(np.nanmax(drift)) if drift is not None and not np.isnan(drift).all() else 0.0
-    if worst > 2.0 and case.trained and case.history.num_steps > 50:
+    if worst > 2.0 and case.trained and case.history.num_steps > 300:
         return found("M210", by_harm(case, sure=0.85, unknown=0.5, spared=0.25),
                      seen("norm_drift", worst, 2.0, "[assumed]"),
                      kind="stale_statistics", since=1, remedies=["call_train_eval", "group_norm"]
