@@ -62,7 +62,7 @@ def test_a_hook_that_is_too_dear_is_there_on_a_share_of_the_steps_in_runs():
     hooks.add_criterion(criterion, lambda *_: None)
     hooks.add_roots([criterion], lambda *_: None)
     there = []
-    for step in range(1, 3000):
+    for step in range(1, 9000):
         if step >= hooks.turn_at:
             hooks.turn(step)
         hooks.economise(purse, step)
@@ -70,14 +70,14 @@ def test_a_hook_that_is_too_dear_is_there_on_a_share_of_the_steps_in_runs():
     assert not criterion._forward_pre_hooks
     assert all(there[:100])
     late = there[200:]
-    assert np.mean(late) == pytest.approx(hooks.duty, abs=0.03)
+    assert np.mean(late) == pytest.approx(hooks.duty, abs=0.05)
     assert 0.1 < hooks.duty < 0.3
     changes = np.flatnonzero(np.diff(there))
     assert (np.diff(changes)[1::2] == BURST_STEPS).all() or (
         np.diff(changes)[::2] == BURST_STEPS
     ).all()
     assert set(guard.unseen) == {"flight recorder", "loss of every step"}
-    hooks.drop(purse, "criterion", 3000)
+    hooks.drop(purse, "criterion", 9000)
     assert not criterion._forward_hooks
     assert purse.each == pytest.approx(0)
 

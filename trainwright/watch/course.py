@@ -388,7 +388,6 @@ class Course:
             # after an alarm the next may come with the next block
             highest = odd_above(self._recorder.losses.recent)
             self._odd_above = FINITE if odd else min(highest, FINITE)
-            self._purse.pay(perf_counter() - began)
         if self.num_steps + 1 >= self._next:
             free = self._purse.in_opening or self._second
             if free or self._purse.affordable(began, self.num_steps):
@@ -397,3 +396,4 @@ class Course:
                 return
             self._next = self._purse.next_step(self.num_steps, began)
         self._set_wake()
+        self._purse.pay(perf_counter() - began)

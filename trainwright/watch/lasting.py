@@ -12,15 +12,15 @@ from trainwright.watch.attach import Guard, call_seconds, hook_seconds
 from trainwright.watch.budget import Purse
 
 # A hook within a training step costs more than in a tight loop, whose code and data stay in the
-# cache [measured: the criterion's 20-33 against 1.8 us, the roots' with its ring of batches 20-28
+# cache [measured: the criterion's 20-50 against 1.8 us, the roots' with its ring of batches 20-28
 # against 1.2, the counter 1 against 0.1, in a step of 630 us; Xeon, torch 2.13, a busy machine].
-COLD = 16.0
+COLD = 22.0
 EARLY_STEPS = 100  # whose losses are all read: most first NaNs are there [assumed]
 NEVER = 10**12
 ROOT_SHARE = 0.25  # of the budget that each step may use for the flight recorder [assumed]
 CRITERION_SHARE = 0.3  # and for losses [assumed]
 ALWAYS = 0.8  # losses of so many steps or more are read on all [assumed]
-BURST_STEPS = 16  # losses are read in runs of so many steps, when not on all
+BURST_STEPS = 64  # losses are read in runs of so many steps, when not on all
 
 
 class LastingHooks:
