@@ -537,6 +537,7 @@ LINES = st.one_of(
 )
 @example(["recipe", "schema", "--out", "."])
 @example(["show", NOT_UTF8])
+@example([NOT_UTF8, "--json"])
 @example(["runs", "--limit", "9" * 30])
 @example(["--help", "--language", "zh-Hant"])
 def test_any_command_line_is_answered_in_words(used, tmp_path, capsys, line):

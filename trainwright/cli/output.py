@@ -38,7 +38,9 @@ def error_console() -> Console:
 def print_json(value: Any) -> None:
     """One line of strict JSON: NaN and infinity, which JSON lacks, become null."""
     unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
-    write_text(json.dumps(finite(value), ensure_ascii=not unicode) + "\n")
+    text = json.dumps(finite(value), ensure_ascii=not unicode)
+    # A byte of a file's name that is no text becomes JSON's own escape for it.
+    write_text(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
 
 
 def write_text(text: str) -> None:
