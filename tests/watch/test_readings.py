@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from trainwright.model.nonlinearity import FLAT, nonlinearity
 from trainwright.watch.probes.collect import Activity
-from trainwright.watch.probes.layers import FLAT, Layers, nonlinearity
+from trainwright.watch.probes.layers import Layers
 from trainwright.watch.probes.probe import MAX_VALUES, sample
 from trainwright.watch.record import Noise
 from trainwright.watch.watcher import Watcher

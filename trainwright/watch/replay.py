@@ -2,24 +2,21 @@
 operation that is not finite, forward or backward, the largest one, and the example behind it."""
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from trainwright.core.caller import users_line
 from trainwright.watch.flight import RandomState
 from trainwright.watch.probes.probe import first_tensor
 
 MAX_EXAMPLES = 512  # losses are taken one by one for so many
 SKIPPED = {"__get__", "__set__", "size", "dim", "numel", "backward", "detach", "is_floating_point",
            "requires_grad_", "register_hook", "stride", "__len__", "shape"}  # fmt: skip
-OURS = str(Path(__file__).parent.parent)
-LIBRARIES = str(Path(torch.__file__).parent.parent)  # where torch and its neighbours live
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +162,7 @@ class _Trace(TorchFunctionMode):
         if made:
             layer = next((self._names[id(t)] for t in given if id(t) in self._names), None)
             layer = layer.rpartition(".")[0] or layer if layer is not None else None
-            operation = Operation(name=name, direction="forward", layer=layer, line=_user_line(),
+            operation = Operation(name=name, direction="forward", layer=layer, line=users_line(),
                                   input_low=before[0], input_high=before[1])  # fmt: skip
             self._see(operation, before[2], made)
             for tensor in made:
@@ -243,14 +240,3 @@ def _range(tensors: Sequence[Tensor]) -> tuple[float, float, int]:
 def _size(operation: Operation) -> float:
     sizes = [abs(operation.output_low), abs(operation.output_high)]
     return max((s for s in sizes if not math.isnan(s)), default=-1.0)
-
-
-def _user_line() -> str | None:
-    """file:line of the nearest caller that is neither torch nor ours."""
-    frame = sys._getframe(2)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith((OURS, LIBRARIES, "<")):
-            return f"{file}:{frame.f_lineno}"
-        frame = frame.f_back
-    return None

@@ -23,6 +23,7 @@ from trainwright.check.network.trace import (
     words,
 )
 from trainwright.core.facts import LayerFacts, LayerKind
+from trainwright.model.nonlinearity import nonlinearity
 
 MOST_VALUES = 2**18  # of one tensor that statistics look at [assumed]
 TRUE_ACTIVATIONS = words(
@@ -33,13 +34,6 @@ TRUE_ACTIVATIONS = words(
 POOLS = words("max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d "
                   "adaptive_max_pool3d max amax boolean_dispatch max_pool1d_with_indices "
                   "max_pool2d_with_indices max_pool3d_with_indices")  # fmt: skip
-# Below this the slope is under 0.05: a unit that never rises above it hardly learns.
-LOW_END = {"relu": 0.0, "relu_": 0.0, "relu6": 0.0, "elu": -3.0, "elu_": -3.0, "selu": -3.5,
-           "selu_": -3.5, "celu": -3.0, "gelu": -2.3, "silu": -5.0, "mish": -5.0, "softplus": -3.0,
-           "hardswish": -3.0, "clamp_min": 0.0}  # fmt: skip
-# Beyond these the slope of a function that is flat at both ends is under 0.05.
-FLAT_BEYOND = {"sigmoid": 4.0, "sigmoid_": 4.0, "tanh": 2.6, "tanh_": 2.6, "softsign": 3.5,
-               "hardtanh": 1.0, "hardtanh_": 1.0, "hardsigmoid": 3.0}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,38 +78,20 @@ def flatness(
         return {}
     x = x.detach()
     found = output_statistics(name, args, kwargs, x)
-    low, high = _flat_ends(name, args, kwargs)
+    applied = nonlinearity(name, args, kwargs)
+    if applied is None or applied.name == "leaky_relu":  # below zero it still learns
+        return found
+    low, high, one_sided = applied.low, applied.high, applied.name == "relu6"
     below = x <= low if low is not None else torch.zeros_like(x, dtype=torch.bool)
     above = x >= high if high is not None else torch.zeros_like(below)
-    if low is not None and (high is None or name == "relu6") and x.ndim >= 2:
+    if low is not None and (high is None or one_sided) and x.ndim >= 2:
         for key, axis in (("dead_first", 1), ("dead_last", x.ndim - 1)):
             others = [a for a in range(x.ndim) if a != axis]
             found[key] = float(below.all(dim=others).double().mean())
     if low is not None and high is not None:
-        flat = above if name == "relu6" else below | above
+        flat = above if one_sided else below | above
         found["saturated"] = float(flat.double().mean())
     return found
-
-
-def _flat_ends(
-    name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[float | None, float | None]:
-    if name in FLAT_BEYOND and not name.startswith("hardtanh"):
-        return -FLAT_BEYOND[name], FLAT_BEYOND[name]
-    if name == "relu6":
-        return 0.0, 6.0
-    if name in ("clamp", "clamp_", "clip", "hardtanh", "hardtanh_"):
-        numbers = [a for a in args[1:] if isinstance(a, (int, float))]
-        low = kwargs.get("min", kwargs.get("min_val", numbers[0] if numbers else None))
-        high = kwargs.get("max", kwargs.get("max_val", numbers[1] if len(numbers) > 1 else None))
-        if name.startswith("hardtanh") and low is None and high is None:
-            return -1.0, 1.0
-        return _number(low), _number(high)
-    return LOW_END.get(name), None
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None
 
 
 def after(layer: Node, taken_by: Mapping[int, list[Node]], end: int) -> After:

@@ -1,19 +1,15 @@
 """Which operations turn inputs into the loss, in which order, and where is that in the user's code?
 One pass under a TorchFunctionMode sees modules and functional calls alike; nothing is hooked."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-TORCH = str(Path(torch.__file__).parent)
-HERE = str(Path(__file__).parents[2])
+from trainwright.core.caller import users_line
 
 WEIGHTED = {
     "linear": "linear", "matmul": "linear", "__matmul__": "linear", "__rmatmul__": "linear",
@@ -247,23 +243,6 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, dict):
         for item in value.values():
             yield from _tensors(item)
-
-
-def users_line() -> str | None:
-    """file:line of the innermost frame that is neither torch's nor ours, None where only ours lie
-    between (the user wrote no forward)."""
-    frame: FrameType | None = sys._getframe(1)
-    inside = True
-    while frame is not None:
-        path = frame.f_code.co_filename
-        ours = path.startswith(HERE)
-        if not (ours or path.startswith((TORCH, "<"))):
-            return f"{path}:{frame.f_lineno}"
-        if ours and not inside:
-            return None
-        inside = inside and (ours or path.startswith(TORCH) is False)
-        frame = frame.f_back
-    return None
 
 
 class WithoutDropout(TorchFunctionMode):

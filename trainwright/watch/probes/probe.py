@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trainwright.model.nonlinearity import Nonlinearity
 from trainwright.watch.probes.collect import Activity, Collector
 from trainwright.watch.probes.criterion import LossCall
-from trainwright.watch.probes.layers import Layers, Nonlinearity
+from trainwright.watch.probes.layers import Layers
 
 MAX_VALUES = 2**13  # of one activation are looked at [measured: 2 us an operation, 2**14: 4 us]
 MAX_CALLS = 8  # of one layer in one step; a cell in a long loop is sampled at its first ones

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
+from trainwright.model.nonlinearity import FLAT, nonlinearity
 from trainwright.watch.probes.criterion import LossCall
-from trainwright.watch.probes.layers import FLAT, Layers, nonlinearity
+from trainwright.watch.probes.layers import Layers
 from trainwright.watch.probes.probe import Probe
 
 LOSSES = {
