@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 import trainwright as tw
 from trainwright.core.errors import StoreError, TrainwrightError
+from trainwright.run.recall import recall
 from trainwright.store.open import open_store
 
 
@@ -80,6 +81,25 @@ def test_what_was_read_is_kept_in_a_store_and_judged_alike(tmp_path):
     assert run.state == "finished"
     assert run.record.steps == 120
     assert tw.diagnose("mine", store=url, mute=["L301"]).healthy or codes(kept)
+
+
+def test_what_the_user_told_of_validation_is_recalled_too(tmp_path):
+    model, criterion = net(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    place = open_store(str(tmp_path / "runs.db"))
+    with tw.watch(model, optimizer, loss=criterion, store=place, name="mine") as w:
+        for loss in (0.7, 0.5, 0.9):
+            loop(model, optimizer, criterion, steps=20)
+            w.valid(loss=loss)
+    readings, _ = place.readings("mine")
+    _, again = recall(place.run("mine"), readings)
+    live = w.history
+    assert (
+        again.valid["loss"].values.tolist() == live.valid["loss"].values.tolist() == [0.7, 0.5, 0.9]
+    )
+    assert again.valid["loss"].steps.tolist() == live.valid["loss"].steps.tolist()
+    assert again.steps.tolist() == live.steps.tolist()
+    assert again.by_step.keys() == live.by_step.keys()
 
 
 def test_an_exception_of_the_loop_comes_through_unchanged_and_nothing_is_left_behind(tmp_path):

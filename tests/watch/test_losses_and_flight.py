@@ -14,7 +14,8 @@ from trainwright.watch.budget import Purse
 from trainwright.watch.course import Course
 from trainwright.watch.flight import Flight
 from trainwright.watch.lasting import BURST_STEPS, LastingHooks
-from trainwright.watch.record import LossBuffer, Recorder
+from trainwright.watch.losses import LossBuffer
+from trainwright.watch.record import Recorder
 from trainwright.watch.watcher import Watcher
 
 

@@ -22,12 +22,13 @@ from trainwright.watch.attach import (
 from trainwright.watch.budget import Purse, looks_odd, odd_above
 from trainwright.watch.flight import RING, Flight, Opening
 from trainwright.watch.lasting import LastingHooks
+from trainwright.watch.losses import LossBuffer
 from trainwright.watch.probes.collect import Activity
 from trainwright.watch.probes.criterion import LossCall, by_example
 from trainwright.watch.probes.layers import Layers
 from trainwright.watch.probes.weights import Norms, Slot, slots_of
 from trainwright.watch.probes.window import Window
-from trainwright.watch.record import LossBuffer, Noise, Recorder
+from trainwright.watch.record import Noise, Recorder
 from trainwright.watch.sampled import SampledStep
 
 FINITE = sys.float_info.max
