@@ -62,6 +62,15 @@ class Case:
         return score.metric == "r2" and alike and score.linear > 0.999
 
     @cached_property
+    def _score_room(self) -> float | None:
+        """Score that can be had above the best constant answer's; None: next to nothing."""
+        score, possible = self.facts.score, self.possible
+        if score is None or possible is None:
+            return None
+        room = possible - score.constant
+        return room if room >= max(0.02, 2 * (score.reference_sd or 0.0)) else None
+
+    @cached_property
     def lost(self) -> float | None:
         """Share of what can be had above the best constant answer and was not reached, 0..1.
 
@@ -70,8 +79,8 @@ class Case:
         achieved, possible, score = self.achieved, self.possible, self.facts.score
         if achieved is None or possible is None or score is None:
             return self._lost_by_loss
-        room = possible - score.constant
-        if room < max(0.02, 2 * (score.reference_sd or 0.0)):
+        room = self._score_room
+        if room is None:
             return None if achieved < possible - 0.05 else 0.0
         if score.metric == "r2" and achieved < 0 and self._fits_the_loss:
             return self._lost_by_loss  # outputs that are no answers yet: logits, log rates
@@ -108,11 +117,8 @@ class Case:
     @cached_property
     def unfitted(self) -> float | None:
         """The same on the training examples: what was not even fitted, 0..1."""
-        score, possible = self.facts.score, self.possible
-        if score is None or score.train is None or possible is None:
-            return self.lost
-        room = possible - score.constant
-        if room < max(0.02, 2 * (score.reference_sd or 0.0)):
+        score, possible, room = self.facts.score, self.possible, self._score_room
+        if score is None or score.train is None or possible is None or room is None:
             return self.lost
         return float(np.clip((possible - score.train) / room, 0.0, 1.0))
 
@@ -120,12 +126,9 @@ class Case:
     def _lost_by_loss(self) -> float | None:
         """The same from the loss: 1 where it is no better than that of constant outputs."""
         loss = self.facts.loss
-        if self.last_loss is None or loss is None or loss.prior is None or loss.perfect is None:
+        if self.last_loss is None or self.room is None or loss is None or loss.perfect is None:
             return None
-        room = loss.prior - loss.perfect
-        if not np.isfinite(room) or room <= 0:
-            return None
-        share = (self.last_loss - loss.perfect) / room
+        share = (self.last_loss - loss.perfect) / self.room
         return float(np.clip((share - 0.5) / 0.5, 0.0, 1.0)) if np.isfinite(share) else 1.0
 
     @cached_property
@@ -163,14 +166,6 @@ class Case:
             return float("inf")
         return self.level(len(self.curve.values))
 
-    @cached_property
-    def lowest_loss(self) -> float | None:
-        """The lowest level on the way."""
-        ends = range(min(len(self.curve.values), LEVEL_POINTS), len(self.curve.values) + 1)
-        stride = max(1, len(ends) // 200)
-        levels = [self.level(end) for end in ends[::stride]]
-        return min((v for v in levels if v is not None), default=None)
-
     def level(self, end: int) -> float | None:
         """Median loss of the points before number `end`."""
         values = self.curve.values[:end]
@@ -196,15 +191,6 @@ class Case:
         perfect = loss.perfect if loss is not None and loss.perfect is not None else 0.0
         way = first - perfect
         return float((first - last) / way) if way > 1e-12 and np.isfinite(last) else None
-
-    @cached_property
-    def at_prior(self) -> bool | None:
-        """The loss ends where constant outputs would be."""
-        loss = self.facts.loss
-        if self.room is None or loss is None or self.last_loss is None:
-            return None
-        assert loss.prior is not None
-        return abs(self.last_loss - loss.prior) < 0.03 * self.room
 
     @cached_property
     def diverged(self) -> bool:
@@ -257,12 +243,6 @@ class Case:
         firm = {x.name for x in model.layers
                 if x.kind != "norm" and not x.residual_start and not x.constant}  # fmt: skip
         return np.array([name in firm for name in self.history.layers], bool)
-
-    def layer_facts(self, name: str) -> LayerFacts | None:
-        """The facts of the layer of this name."""
-        model = self.facts.model
-        layers = model.layers if model is not None else ()
-        return next((layer for layer in layers if layer.name == name), None)
 
     @cached_property
     def hidden(self) -> tuple[LayerFacts, ...]:

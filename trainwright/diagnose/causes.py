@@ -72,15 +72,14 @@ def causes(findings: list[Finding], case: Case) -> tuple[list[Finding], list[Fin
     roots: list[Finding] = []
     folded: dict[str, list[Finding]] = {}
     for finding in named:
-        cause = next((root for root in _strongest(named) if _explains(root, finding, case)), None)
+        cause = next((other for other in named if _explains(other, finding, case)), None)
         if cause is None:
             roots.append(finding)
         else:
             folded.setdefault(cause.code, []).append(_explained_away(finding, cause))
     roots = roots or named[:1]  # a circle of explanations: the surest stands
-    top = {id(root): root for root in roots[:NUM_CAUSES]}
     answer = [replace(root, consequences=tuple(_all_under(root.code, folded, {root.code})))
-              for root in top.values()]  # fmt: skip
+              for root in roots[:NUM_CAUSES]]  # fmt: skip
     return answer, [*possible, *roots[NUM_CAUSES:]]
 
 
@@ -106,10 +105,6 @@ def _rank(finding: Finding) -> float:
     bonus = 0.06 if finding.code in _STATIC else 0.0
     early = 0.02 if not finding.since_step else 0.0
     return finding.confidence + bonus + early
-
-
-def _strongest(named: list[Finding]) -> list[Finding]:
-    return sorted(named, key=_rank, reverse=True)
 
 
 def _explains(cause: Finding, effect: Finding, case: Case) -> bool:

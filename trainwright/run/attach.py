@@ -15,7 +15,7 @@ from trainwright.core.errors import TrainwrightError
 from trainwright.core.facts import Facts
 from trainwright.core.history import History
 from trainwright.core.phrases import phrase
-from trainwright.core.records import RunRecord
+from trainwright.core.records import RunRecord, RunState
 from trainwright.diagnose.judge import judge
 from trainwright.store.contract import Reading, Store
 from trainwright.watch.replay import Replayed, replay
@@ -76,9 +76,7 @@ class Watch:
 
     def detach(self) -> None:
         """Ends watching and leaves no trace on model or optimiser; harmless when called twice."""
-        self.watcher.detach()
-        if self._store is not None and self._record is not None:
-            self._save("finished")
+        self._end("finished")
 
     def adopt(self, optimizer: Any) -> None:
         """Watches an optimiser that turned up later, too."""
@@ -95,9 +93,7 @@ class Watch:
         return self.attach()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.watcher.detach()
-        if self._store is not None and self._record is not None:
-            self._save("finished" if kind is None else "failed")
+        self._end("finished" if kind is None else "failed")
 
     def loss(self, value: Any) -> None:
         """The step's loss, where no loss module tells it."""
@@ -185,12 +181,12 @@ class Watch:
         assert self._record is not None
         self._store.append(self._record.id, readings)
 
-    def _save(self, state: Any) -> None:
-        assert self._store is not None
-        assert self._record is not None
-        facts = self.facts()
+    def _end(self, state: RunState) -> None:
+        self.watcher.detach()
+        if self._store is None or self._record is None:
+            return
         self._record = replace(
-            self._record, state=state, steps=self.watcher.num_steps, facts=facts,
+            self._record, state=state, steps=self.watcher.num_steps, facts=self.facts(),
             layers=self.watcher.layers, seconds=time.time() - self._began,
             overhead=self.watcher.overhead,
         )  # fmt: skip

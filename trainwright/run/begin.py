@@ -56,14 +56,24 @@ def go_on(
     """
     if record.state == "finished":
         raise nothing_to_resume(record.id)
+    recipe = recipe_of(
+        record, live, allowed=phrase("the same objects again, from Python"),
+        do=f"tw.resume({record.id!r}, store=..., source=X, y=y, model=YourNet)",
+    )  # fmt: skip
+    return Execution(store=store, record=replace(record, stopped=None), recipe=recipe,
+                     listener=listener, allow_code=allow_code)  # fmt: skip
+
+
+def recipe_of(record: RunRecord, live: Live, *, allowed: str, do: str) -> Recipe:
+    """The recipe of a stored run, with the live objects that it was given.
+
+    Raises TrainwrightError, saying `allowed` and `do`, when one of them is missing.
+    """
     missing = sorted(set(record.recipe.get("live", ())) - set(live.names))
     if missing:
         raise TrainwrightError(
             phrase("run {run} was given live objects for {names}",
                    run=record.id, names=", ".join(missing)),
-            allowed=phrase("the same objects again, from Python"),
-            do=f"tw.resume({record.id!r}, store=..., source=X, y=y, model=YourNet)",
+            allowed=allowed, do=do,
         )  # fmt: skip
-    recipe = recipes.from_plain(record.recipe).model_copy(update={"live": live})
-    return Execution(store=store, record=replace(record, stopped=None), recipe=recipe,
-                     listener=listener, allow_code=allow_code)  # fmt: skip
+    return recipes.from_plain(record.recipe).model_copy(update={"live": live})

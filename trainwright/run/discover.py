@@ -6,6 +6,7 @@ import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -92,10 +93,7 @@ class Discovery:
         if not self._optimizers:
             reason = "no torch optimiser took a step: gradients, updates and rates were not seen"
             lacks = Unseen(code="", missing="optimizer", reason=reason)
-            found = Diagnosis(
-                findings=found.findings, possible=found.possible, unseen=(lacks, *found.unseen),
-                overhead=found.overhead, steps=found.steps,
-            )  # fmt: skip
+            found = replace(found, unseen=(lacks, *found.unseen))
         return found
 
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from trainwright import recipe as recipes
 from trainwright.core.errors import TrainwrightError
 from trainwright.core.phrases import phrase
 from trainwright.core.records import RunRecord
 from trainwright.data.batch import Batch
 from trainwright.recipe import Live
 from trainwright.run.assemble import assemble
+from trainwright.run.begin import recipe_of
 from trainwright.run.judge import look
 from trainwright.run.messages import Listener, Progressed
 from trainwright.run.surroundings import own_randomness
@@ -68,15 +68,11 @@ def take_again(
     live parts of its recipe are missing.
     """
     wanted = _which(record, readings, step)
-    missing = sorted(set(record.recipe.get("live", ())) - set(live.names))
-    if missing:
-        raise TrainwrightError(
-            phrase("run {run} was given live objects for {names}",
-                   run=record.id, names=", ".join(missing)),
-            allowed=phrase("a run from files, which can be built again from its recipe"),
-            do=phrase("watch it in your own loop: `w.replay()` after the step"),
-        )  # fmt: skip
-    recipe = recipes.from_plain(record.recipe).model_copy(update={"live": live})
+    recipe = recipe_of(
+        record, live,
+        allowed=phrase("a run from files, which can be built again from its recipe"),
+        do=phrase("watch it in your own loop: `w.replay()` after the step"),
+    )  # fmt: skip
     with own_randomness(recipe.seed):
         assembly = assemble(recipe, allow_code=allow_code, resolved=record.resolved)
         trainee = assembly.trainee
