@@ -146,6 +146,24 @@ def test_a_store_that_goes_away_does_not_stop_training(tmp_path):
     assert any("gone" in reason for reason in watching.history.unseen.values())
 
 
+def test_a_store_that_goes_away_does_not_hide_the_loops_own_exception(tmp_path):
+    model, criterion = net(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    place = open_store(str(tmp_path / "runs.db"))
+
+    def gone(*_, **__):
+        raise StoreError("gone", do="wait")
+
+    with (
+        pytest.warns(UserWarning, match="gone"),
+        pytest.raises(ValueError, match="mine"),
+        tw.watch(model, optimizer, loss=criterion, store=place, name="mine"),
+    ):
+        place.save_run = place.append = gone
+        loop(model, optimizer, criterion, steps=10)
+        raise ValueError("mine")
+
+
 def test_the_first_loss_that_is_no_number_can_be_gone_through_again():
     class LogLoss(nn.Module):
         def forward(self, p, y):

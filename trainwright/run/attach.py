@@ -2,6 +2,7 @@
 measured beside it, and rules over both."""
 
 import time
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -11,7 +12,7 @@ from torch import nn
 
 from trainwright.check.gather import final_score, gather
 from trainwright.core.diagnosis import Diagnosis
-from trainwright.core.errors import TrainwrightError
+from trainwright.core.errors import StoreError, TrainwrightError
 from trainwright.core.facts import Facts
 from trainwright.core.history import History
 from trainwright.core.phrases import phrase
@@ -185,12 +186,19 @@ class Watch:
         self.watcher.detach()
         if self._store is None or self._record is None:
             return
+        try:
+            facts = self.facts()
+        except Exception as error:  # the user's own exception may be on its way
+            facts = Facts(unseen={"facts": f"{type(error).__name__}: {error}"})
         self._record = replace(
-            self._record, state=state, steps=self.watcher.num_steps, facts=self.facts(),
+            self._record, state=state, steps=self.watcher.num_steps, facts=facts,
             layers=self.watcher.layers, seconds=time.time() - self._began,
             overhead=self.watcher.overhead,
         )  # fmt: skip
-        self._store.save_run(self._record)
+        try:
+            self._store.save_run(self._record)
+        except StoreError as error:
+            warnings.warn(str(error), stacklevel=3)
 
 
 def _weights(model: nn.Module) -> dict[str, torch.Tensor] | None:
