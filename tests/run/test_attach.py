@@ -154,14 +154,14 @@ def test_a_store_that_goes_away_does_not_hide_the_loops_own_exception(tmp_path):
     def gone(*_, **__):
         raise StoreError("gone", do="wait")
 
-    with (
-        pytest.warns(UserWarning, match="gone"),
-        pytest.raises(ValueError, match="mine"),
-        tw.watch(model, optimizer, loss=criterion, store=place, name="mine"),
-    ):
-        place.save_run = place.append = gone
-        loop(model, optimizer, criterion, steps=10)
-        raise ValueError("mine")
+    def interrupted():
+        with tw.watch(model, optimizer, loss=criterion, store=place, name="mine"):
+            place.save_run = place.append = gone
+            loop(model, optimizer, criterion, steps=10)
+            raise ValueError("mine")
+
+    with pytest.warns(UserWarning, match="gone"), pytest.raises(ValueError, match="mine"):
+        interrupted()
 
 
 def test_the_first_loss_that_is_no_number_can_be_gone_through_again():
