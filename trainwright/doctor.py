@@ -63,12 +63,7 @@ def watch(
     """
     from trainwright.run.attach import Watch
 
-    if not 0 < budget < 1:
-        raise TrainwrightError(
-            phrase("a budget of {budget} is not possible", budget=budget),
-            allowed=phrase("a share of the training time between 0 and 1, as 0.02"),
-            do=phrase("leave `budget` out for 2 %"),
-        )
+    check_budget(budget)
     kept: Any = None
     record = None
     if store is not None:
@@ -77,6 +72,16 @@ def watch(
                            command="tw.watch(...)")  # fmt: skip
     return Watch(model, optimizer, loss=loss, budget=budget, store=kept, record=record, data=data,
                  valid=valid, batch_size=batch_size, speak=_spoken)  # fmt: skip
+
+
+def check_budget(budget: float) -> None:
+    """Raises TrainwrightError for what is no share of the training time."""
+    if not 0 < budget < 1:
+        raise TrainwrightError(
+            phrase("a budget of {budget} is not possible", budget=budget),
+            allowed=phrase("a share of the training time between 0 and 1, as 0.02"),
+            do=phrase("leave `budget` out for 2 %"),
+        )
 
 
 def check(

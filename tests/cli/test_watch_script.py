@@ -102,6 +102,46 @@ def test_a_script_without_an_optimiser_is_told_what_could_not_be_seen(script):
     assert "no torch optimiser took a step" in done.stderr
 
 
+def test_an_optimiser_of_something_else_does_not_stop_the_script(script):
+    text = TRAIN.format(head=", nn.Softmax(1)", end="print('done')").replace(
+        "        optimizer.step()", "        other.step()\n        optimizer.step()"
+    ).replace("for epoch in", "other = torch.optim.SGD([nn.Parameter(torch.ones(2))], 0.1)\nfor epoch in")  # fmt: skip
+    done = watched(script(text), options=["--json"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("done\n")
+    verdict = json.loads(done.stderr)
+    assert [f["code"] for f in verdict["findings"]] == ["L301"]
+    assert any("none of the model's" in u["reason"] for u in verdict["unseen"])
+
+
+def test_a_script_that_watches_itself_goes_on(script):
+    text = TRAIN.format(head="", end="print('done')").replace(
+        "for epoch in", "import trainwright as tw\nw = tw.watch(model, optimizer).attach()\nfor epoch in"
+    )  # fmt: skip
+    done = watched(script(text))
+    assert (done.returncode, done.stdout.endswith("done\n")) == (0, True), done.stderr
+    assert "watched already" in done.stderr
+
+
+def test_a_script_that_cannot_be_compiled_reads_as_unwatched(script):
+    path = script("x = (")
+    without, done = plain(path), watched(path)
+    assert done.returncode == without.returncode == 1
+    assert done.stderr.startswith(without.stderr)
+
+
+def test_what_would_lose_the_verdict_is_refused_before_training(script, tmp_path):
+    path = script("print('trained')")
+    for options in (
+        ["--report", str(tmp_path / "no" / "v.txt")],
+        ["--budget", "0"],
+        ["--budget", "7"],
+    ):
+        done = watched(path, options=options)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "allowed" in done.stderr
+
+
 def test_a_script_that_is_not_there_is_wrong_use(tmp_path):
     done = watched(tmp_path / "none.py")
     assert done.returncode == 2

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trainwright.cli import options
-from trainwright.cli.output import console, error_console, print_json
+from trainwright.cli.output import console, error_console, print_json, refuse_place
 from trainwright.core.errors import TrainwrightError, shown
 from trainwright.core.phrases import phrase
 from trainwright.core.words import say
@@ -28,12 +28,18 @@ def watch(
     report: Annotated[str | None, Parameter(name="--report", help=say("option.verdict"))] = None,
     json: options.Json = False,
 ) -> int:
+    from trainwright.doctor import check_budget
+
     if not Path(script).is_file():
         raise TrainwrightError(
             phrase("there is no script {path}", path=shown(script)),
             allowed=phrase("a Python file that trains with torch"),
             do=phrase("`trainwright watch train.py --epochs 3`; options of ours come first"),
         )
+    check_budget(budget)
+    if report is not None:
+        with refuse_place(report, option="--report"):  # now, and not after an hour of training
+            Path(report).touch()
     words = [sys.executable, "-m", "trainwright.cli.watched", str(budget), report or "",
              "json" if json else "", script, *arguments]  # fmt: skip
     done = subprocess.run(words, check=False, env=dict(os.environ))

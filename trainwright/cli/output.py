@@ -53,7 +53,7 @@ def write_text(text: str) -> None:
 
 
 @contextmanager
-def refuse_place(place: str) -> Iterator[None]:
+def refuse_place(place: str, *, option: str = "--out") -> Iterator[None]:
     """Whatever cannot be written to `place` within is said in our three parts."""
     try:
         yield
@@ -63,7 +63,7 @@ def refuse_place(place: str) -> Iterator[None]:
                 "{path} cannot be written: {reason}", path=shown(place), reason=system_reason(error)
             ),
             allowed=phrase("a folder that can be written"),
-            do=phrase("name another file with --out"),
+            do=phrase("name another file with {option}", option=option),
         ) from None
 
 

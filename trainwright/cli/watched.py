@@ -50,13 +50,14 @@ def _run(script: str) -> int:
 
 
 def _print_own_part(error: BaseException | None, script: str) -> None:
-    """The traceback from the script on, as it reads when nobody watches."""
+    """The traceback from the script on, as it reads when nobody watches; one that cannot be
+    compiled has none."""
     if error is None:
         return
     own = error.__traceback__
     while own is not None and own.tb_frame.f_code.co_filename != script:
         own = own.tb_next
-    traceback.print_exception(type(error), error, own or error.__traceback__)
+    traceback.print_exception(type(error), error, own)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

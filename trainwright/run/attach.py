@@ -81,9 +81,8 @@ class Watch:
 
     def adopt(self, optimizer: Any) -> None:
         """Watches an optimiser that turned up later, too."""
-        known = list(self._optimizer or [])
-        self._optimizer = [*known, optimizer]
         self.watcher.adopt(optimizer)
+        self._optimizer = [*(self._optimizer or []), optimizer]
 
     def adopt_loss(self, loss: Any) -> None:
         """Takes `loss` for the criterion from here on."""

@@ -21,9 +21,11 @@ class Discovery:
         self._budget = budget
         self._depth = 0
         self._roots: list[Any] = []
-        self._optimizers: list[Any] = []
+        self._optimizers: list[Any] = []  # that are watched
+        self._tried: list[Any] = []  # and those that turned out to be of another model
         self._loss: Any = None
         self._handles: list[Any] = []
+        self._failed: dict[str, str] = {}  # what we could not do -> why; never the script's trouble
         self.watch: Any = None
 
     def install(self) -> None:
@@ -31,13 +33,26 @@ class Discovery:
         from torch.nn.modules import module
         from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+        enter, leave = self._safe("network", self._enter), self._safe("loss", self._leave)
         self._handles = [
-            module.register_module_forward_pre_hook(self._enter),
-            module.register_module_forward_hook(self._leave, always_call=True),
+            module.register_module_forward_pre_hook(enter),
+            module.register_module_forward_hook(leave, always_call=True),
         ]
-        register_optimizer_step_pre_hook(self._step)
+        register_optimizer_step_pre_hook(self._safe("optimizer", self._step))
 
     # --- hooks ----------------------------------------------------------------------------------
+
+    def _safe(self, name: str, hook: Callable[..., None]) -> Callable[..., None]:
+        """The hook; what it raises is kept, and the script goes on."""
+
+        def safe(*given: Any) -> None:
+            try:
+                hook(*given)
+            except Exception as error:
+                why = str(error).split("\n", 1)[0] or type(error).__name__
+                self._failed.setdefault(name, why)
+
+        return safe
 
     def _enter(self, module: Any, inputs: Any) -> None:
         import torch
@@ -64,9 +79,10 @@ class Discovery:
     def _step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if self.watch is None:
             return  # a closure calls the network inside the step
-        if all(optimizer is not known for known in self._optimizers):
-            self._optimizers.append(optimizer)
+        if all(optimizer is not known for known in self._tried):
+            self._tried.append(optimizer)
             self.watch.adopt(optimizer)
+            self._optimizers.append(optimizer)
         if self._handles:  # what is trained is known: calls of modules need no global hook any more
             for handle in self._handles:
                 handle.remove()
@@ -85,16 +101,17 @@ class Discovery:
 
     def diagnose(self) -> Diagnosis:
         """The verdict, or why there can be none."""
+        failed = tuple(Unseen(code="", missing=n, reason=r) for n, r in self._failed.items())
         if self.watch is None:
             reason = "no network was called in training mode with gradients on"
-            return Diagnosis(unseen=(Unseen(code="", missing="training", reason=reason),))
+            return Diagnosis(unseen=(Unseen(code="", missing="training", reason=reason), *failed))
         self.watch.watcher.detach()
         found: Diagnosis = self.watch.diagnose()
         if not self._optimizers:
             reason = "no torch optimiser took a step: gradients, updates and rates were not seen"
             lacks = Unseen(code="", missing="optimizer", reason=reason)
             found = replace(found, unseen=(lacks, *found.unseen))
-        return found
+        return replace(found, unseen=(*failed, *found.unseen))
 
 
 class AfterImport(importlib.abc.MetaPathFinder, importlib.abc.Loader):
