@@ -116,13 +116,13 @@ def _writer(out: str, source: str) -> Callable[[Any, BinaryIO], None]:
         raise TrainwrightError(
             phrase("predictions cannot be written as {suffix}", suffix=shown(suffix)),
             allowed=", ".join(suffix for suffix in WRITERS if suffix),
-            do=phrase("name another file with --out"),
+            do=phrase("name another file with {option}", option="--out"),
         )
     with suppress(OSError, ValueError):  # one of them is not there, or is no file
         if os.path.samefile(out, source):
             raise TrainwrightError(
                 phrase("{path} is what is read: it would be lost", path=shown(out)),
                 allowed=phrase("another file than the source"),
-                do=phrase("name another file with --out"),
+                do=phrase("name another file with {option}", option="--out"),
             )
     return found
