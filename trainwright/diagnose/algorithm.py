@@ -221,7 +221,7 @@ def stopped_too_early(case: Case) -> Finding | CannotTell | None:
         return None
     few = case.history.num_steps < FEW_STEPS
     if case.improving is None and not few:
-        return CannotTell(missing="loss")
+        return CannotTell(missing="loss.slope")
     falling = case.improving or (few and (case.progress or 0.0) > 0.02)
     high = case.achieved is not None and case.achieved >= SOLVED
     if not falling or case.solved or high or case.diverged:
