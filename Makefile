@@ -18,10 +18,10 @@ demo: $(READY)  ## train on real data and show the report; then a sick recipe, d
 	  && printf '\nnow:   open demo/report.html and demo/sick.html\nthen:  cd demo && ../.venv/bin/trainwright explain A401\n       ../.venv/bin/trainwright watch YOUR_SCRIPT.py\n       ../.venv/bin/trainwright fit YOUR.csv --target COLUMN\n'
 
 test: $(READY) lint  ## what CI runs: lint, types, the import contract, the tests
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-all: $(READY) lint  ## the slow experiments too
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(READY)
 	$(BIN)/ruff check .
