@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainwright.watch.budget import INDIRECT, OPENING_STEPS, Purse, looks_odd, odd_above
+from trainwright.watch.budget import (
+    INDIRECT,
+    LATER_SECONDS,
+    OPENING_SECONDS,
+    OPENING_STEPS,
+    Purse,
+    looks_odd,
+    odd_above,
+)
 
 
 def _simulate(share, step, cost, num_steps, each=0.0, slow=()):
@@ -22,7 +30,9 @@ def _simulate(share, step, cost, num_steps, each=0.0, slow=()):
         if number != due:
             purse.ends.append(now)
             continue
-        if not (purse.in_opening or second or purse.affordable(now, number)):
+        if not (
+            purse.in_opening or second or purse.grants(number) or purse.affordable(now, number)
+        ):
             purse.ends.append(now)
             due = purse.next_step(number, now)
             continue
@@ -30,10 +40,8 @@ def _simulate(share, step, cost, num_steps, each=0.0, slow=()):
         spent += cost
         sampled.append(number)
         purse.settle(began=began, ended=now, direct=cost * 0.7)
-        if not purse.in_opening and not second:
-            second, due = True, number + 1
-        else:
-            second, due = False, purse.next_step(number, now)
+        second = not purse.in_opening and number - 1 not in sampled[-2:]
+        due = number + 1 if second else purse.next_step(number, now)
     return spent, now, sampled, purse
 
 
@@ -45,21 +53,29 @@ def test_no_more_is_spent_than_the_opening_or_the_share_of_the_time(share, step,
     lasting = each * share * step
     spent, now, sampled, purse = _simulate(share, step, ratio * step, 3000, each=lasting)
     opening = [s for s in sampled if s <= OPENING_STEPS + 1]
-    total = spent + lasting * 3000
+    total = spent + lasting * 3000 - LATER_SECONDS - 2 * ratio * step
     assert (
         total
         <= max(share * now + 2 * ratio * step, (len(opening) + 2) * ratio * step + lasting * 3000)
         * 1.01
     )
-    assert purse.share_spent(now, 3000) == pytest.approx(total / now, rel=0.35, abs=0.002)
+    paid = (spent + lasting * 3000) / now
+    assert purse.share_spent(now, 3000) == pytest.approx(paid, rel=0.35, abs=0.002)
 
 
-def test_the_opening_is_dense_and_ends_at_twenty_steps_or_thirty_milliseconds_but_not_before_six():
-    assert _simulate(0.02, 0.01, 0.001, 30)[2][:20] == list(range(1, 21))
-    assert _simulate(0.02, 3e-4, 2.2e-3, 60)[2] == list(
-        range(1, 1 + math.ceil(0.030 / (1.54e-3 * INDIRECT)))
-    )
+def test_the_opening_is_dense_and_ends_at_twelve_steps_or_18_milliseconds_but_not_before_six():
+    assert _simulate(0.02, 0.01, 0.001, 30)[2][:12] == list(range(1, 13))
+    dense = math.ceil(OPENING_SECONDS / (1.54e-3 * INDIRECT))
+    assert _simulate(0.02, 3e-4, 2.2e-3, 39)[2] == list(range(1, 1 + dense))
     assert _simulate(0.02, 3e-4, 0.1, 60)[2] == list(range(1, 7))
+
+
+def test_a_short_run_is_seen_to_its_end_in_pairs_ever_farther_apart_within_twelve_milliseconds():
+    late = [s for s in _simulate(0.02, 3e-4, 1e-3, 1100)[2] if s > OPENING_STEPS]
+    assert {40, 41, 120, 121, 360, 361, 1080, 1081} <= set(late)
+    dear = [s for s in _simulate(0.02, 3e-4, 5e-3, 1100)[2] if s > OPENING_STEPS]
+    assert 40 in dear
+    assert 120 not in dear
 
 
 def test_the_allowance_is_used_in_the_long_run():

@@ -129,7 +129,7 @@ def _rise(case: Case) -> tuple[float, int | None]:
 
 def _jumpiness(case: Case) -> float:
     """Median jump between neighbouring losses in the second half, over the loss to gain."""
-    values = case.curve.values[len(case.curve.values) // 2 :]
+    values = case.late(0.5).values
     if len(values) < 20 or case.room is None:
         return 0.0
     return float(np.median(np.abs(np.diff(values))) / case.room)
@@ -200,11 +200,12 @@ def _late_cosine(case: Case) -> float | None:
 
 def _smooth(case: Case) -> bool:
     """The loss falls with hardly a step up."""
-    values = case.curve.values
+    values, steps = case.curve.values, case.curve.steps
     if len(values) < 10:
         return False
-    change = abs(float(values[-1] - values[0]))
-    return change > 0 and float(np.median(np.abs(np.diff(values)))) < 3 * change / len(values)
+    per_step = abs(float(values[-1] - values[0])) / (steps[-1] - steps[0])
+    jumps = np.abs(np.diff(values)) / np.diff(steps)
+    return per_step > 0 and float(np.median(jumps)) < 3 * per_step
 
 
 def stopped_too_early(case: Case) -> Finding | CannotTell | None:

@@ -207,21 +207,28 @@ class Case:
     def slope(self) -> tuple[float, float] | None:
         """How the loss changes over the last third of the run: the change, as a share of what is
         left above perfect (negative: it falls), and its standard error in the same unit."""
-        values = self.curve.values
-        tail = values[-max(len(values) // 3, min(len(values), 6)) :]
-        if len(tail) < 6:
+        tail = self.late(2 / 3)
+        if len(tail.values) < 6:
             return None
         loss = self.facts.loss
         floor = loss.perfect if loss is not None and loss.perfect is not None else 0.0
-        left = float(np.median(tail)) - floor
+        left = float(np.median(tail.values)) - floor
         if not np.isfinite(left) or left <= 1e-12:
             return None
-        blocks = [float(np.mean(b)) for b in np.array_split(tail, min(10, len(tail)))]
-        x = np.linspace(-0.5, 0.5, len(blocks))
+        parts = np.array_split(np.arange(len(tail.values)), min(10, len(tail.values)))
+        blocks = np.array([tail.values[part].mean() for part in parts])
+        at = np.array([tail.steps[part].mean() for part in parts])
+        x = (at - at.mean()) / (self.history.num_steps / 3)
         change = float(np.sum(x * blocks) / np.sum(x * x))
-        rest = np.asarray(blocks) - np.mean(blocks) - change * x
+        rest = blocks - blocks.mean() - change * x
         error = float(np.sqrt(np.sum(rest**2) / max(1, len(blocks) - 2) / np.sum(x * x)))
         return change / left, error / left
+
+    def late(self, share: float) -> Curve:
+        """The losses after that share of the steps. Where hardly any step's was read there, fewer
+        points must do, but not those of the beginning."""
+        after = self.curve.steps > share * self.history.num_steps
+        return Curve(steps=self.curve.steps[after], values=self.curve.values[after])
 
     @cached_property
     def improving(self) -> bool | None:

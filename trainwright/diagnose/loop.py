@@ -66,16 +66,14 @@ def schedule_wrong(case: Case) -> Finding | CannotTell | None:
     Remedies: decay_learning_rate, warm_up.
     Source: [assumed] thresholds.
     """
-    rate = case.history.step("learning_rate")
-    if rate is None or len(rate) < 5 or case.history.num_steps < 30:
+    steps, rate = _rates(case)
+    if len(rate) < 2 or case.history.num_steps < 30:
         return None
     peak = float(np.nanmax(rate))
     if not peak > 0:
         return found("A409", 0.95, seen("learning_rate", 0.0, "> 0", "the optimiser"), since=1,
                      remedies=["raise_learning_rate"])  # fmt: skip
-    steps = case.history.steps.astype(float)
-    between = (steps[1:] + steps[:-1]) / 2  # each sample stands for the steps nearest to it
-    spans = np.diff(np.concatenate([[0.0], between, [float(case.history.num_steps)]]))
+    spans = np.diff(np.append(steps, case.history.num_steps + 1.0))
     idle = float(np.sum(spans[rate < 0.02 * peak]) / np.sum(spans))
     rising = bool(np.all(np.diff(rate) >= 0)) and rate[-1] > 3 * rate[len(rate) // 2]
     tiny = rising and peak < 1e-5
@@ -84,6 +82,17 @@ def schedule_wrong(case: Case) -> Finding | CannotTell | None:
     return found("A409", by_harm(case, sure=0.88, unknown=0.6, spared=0.15),
                  seen("learning_rate.idle", idle, 0.5, "[assumed]"), since=1,
                  remedies=["decay_learning_rate", "warm_up"], share=idle)  # fmt: skip
+
+
+def _rates(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """(steps, rates): from each of these steps on, this rate; of every change where the optimiser
+    was followed, else as sampled steps saw it."""
+    told, sampled = case.history.train.get("learning_rate"), case.history.step("learning_rate")
+    if told is not None:
+        return told.steps.astype(float), told.values
+    if sampled is None:
+        return np.zeros(0), np.zeros(0)
+    return case.history.steps.astype(float), sampled
 
 
 def clipping_wrong(case: Case) -> Finding | CannotTell | None:

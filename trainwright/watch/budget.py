@@ -1,5 +1,5 @@
 """When may a step be sampled? A purse that fills with elapsed time and pays what sampling really
-costs, after a short dense opening."""
+costs, after a short dense opening and a few pairs ever farther apart."""
 
 import math
 from collections import deque
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
-OPENING_STEPS = 20  # causes are in the first steps: symptoms.md, "Watch"
-OPENING_SECONDS = 0.030
+OPENING_STEPS = 12  # causes are in the first steps: symptoms.md, "Watch"
+LATER_PAIRS = (40, 120, 360, 1080)  # paid like the opening: short runs are seen to their end
+OPENING_SECONDS = 0.018
+LATER_SECONDS = 0.012  # for the later pairs
 OPENING_LEAST = 6  # steps that are sampled even when they are dear [assumed]
 DENSE_STEPS = 8  # samples in a row once something looks odd [assumed]
 SPACING = 0.01  # a pair at most every 1 % of the steps so far: 100 pairs per factor e of length
@@ -34,6 +36,8 @@ class Purse:
         self._sampled = 0
         self._opening: list[tuple[float, float]] | None = []  # (duration, directly timed)
         self._opening_spent = 0.0
+        self._later_spent = 0.0
+        self._granted = 0  # sampled steps that the allowance for later pairs still pays
         self._costs: deque[float] = deque(maxlen=8)
         self._dense = 0
         self._ends: deque[float] = deque(maxlen=64)  # ends of unsampled steps, successive
@@ -80,6 +84,9 @@ class Purse:
             cost = _within(ended - began - usual, direct)
             cost += self._aftermath(usual)
             self.spent += cost
+            if self._granted:
+                self._granted -= 1
+                self._later_spent += cost
             self._costs.append(cost)
         self._ends.clear()
         self._ends.append(ended)
@@ -110,8 +117,7 @@ class Purse:
 
     def next_step(self, step: int, now: float) -> int:
         """The next step to sample, when `step` was just sampled or could not be paid."""
-        in_opening = self._opening is not None and self._sampled < OPENING_STEPS
-        if in_opening and (self._opening_spent < OPENING_SECONDS or self._sampled < OPENING_LEAST):
+        if self.in_opening:
             return step + 1
         if self._dense > 0 and self.affordable(now, step, pairs=0.5):
             self._dense -= 1
@@ -123,14 +129,23 @@ class Purse:
         missing = 2 * self.expected() - self.balance(now, step)
         least = max(6, math.ceil(SPACING * step))
         if missing <= 0:
-            return step + least
-        if income <= 0:
-            return step + 1000
-        return step + min(max(least, math.ceil(missing / income)), 5000)
+            after = least
+        elif income <= 0:
+            after = 1000
+        else:
+            after = min(max(least, math.ceil(missing / income)), 5000)
+        return min([step + after, *(later for later in LATER_PAIRS if later > step)])
 
     def affordable(self, now: float, step: int, *, pairs: float = 1.0) -> bool:
         """Whether a pair of sampled steps (or half of one) can be paid now."""
         return self.balance(now, step) >= 2 * pairs * self.expected()
+
+    def grants(self, step: int) -> bool:
+        """Whether the allowance for later pairs pays for one that begins at this step."""
+        granted = step in LATER_PAIRS and self._later_spent + 2 * self.expected() <= LATER_SECONDS
+        if granted:
+            self._granted = 2
+        return granted
 
     def alarm(self) -> None:
         """Something looks odd: sample densely for a while, as far as the purse reaches."""
@@ -139,7 +154,10 @@ class Purse:
 
     @property
     def in_opening(self) -> bool:
-        return self._opening is not None and self._sampled < OPENING_STEPS
+        """Whether each step is sampled, as the first ones are."""
+        if self._opening is None or self._sampled >= OPENING_STEPS:
+            return False
+        return self._opening_spent < OPENING_SECONDS or self._sampled < OPENING_LEAST
 
     def share_spent(self, now: float, num_steps: int) -> float:
         """The measured share of the elapsed time."""

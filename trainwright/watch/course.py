@@ -28,6 +28,7 @@ from trainwright.watch.probes.criterion import LossCall, by_example
 from trainwright.watch.probes.layers import Layers
 from trainwright.watch.probes.weights import Norms, Slot, slots_of
 from trainwright.watch.probes.window import Window
+from trainwright.watch.rates import Rates
 from trainwright.watch.record import Noise, Recorder
 from trainwright.watch.sampled import SampledStep
 
@@ -79,6 +80,7 @@ class Course:
         self._next = self._wake = 1
         self._quiet_until, self._timed = 0, False
         self._last_end = self._last_snapshot = 0.0
+        self.rates = Rates(recorder)
         self.num_steps = 0
 
     def begin(self) -> None:
@@ -164,6 +166,9 @@ class Course:
         """After each step of the first optimiser; but for the steps that follow a sample, where
         plain steps are timed, it returns at once until there is something to do."""
         step = self.num_steps = self.num_steps + 1
+        rate = self.optimizers[0].param_groups[0].get("lr")
+        if rate is not self.rates.seen:
+            self.rates.changed(step, rate)
         if step < self._quiet_until:
             return
         self.losses.close_steps(step)
@@ -336,7 +341,7 @@ class Course:
             self._last_end = ended = perf_counter()
             direct = sampling.direct + ended - began
             self._purse.settle(began=sampling.began, ended=ended, direct=direct)
-            self._plan(ended)
+            self._plan(ended, alone=sampling.last_sampled != self.num_steps - 1)
 
     def _after_sample(self, sampling: SampledStep) -> None:
         """What is learned from the first samples, and the snapshot when it is due and paid for."""
@@ -358,14 +363,11 @@ class Course:
             self.flight.take_snapshot(self.num_steps, self._models)
             self._last_snapshot = now
 
-    def _plan(self, now: float) -> None:
+    def _plan(self, now: float, *, alone: bool) -> None:
+        """After the opening, samples come in pairs: one gradient beside the next."""
         step = self.num_steps
-        opening = self._purse.in_opening
-        if not opening and not self._second:
-            self._second, self._next = True, step + 1
-        else:
-            self._second = False
-            self._next = self._purse.next_step(step, now)
+        self._second = alone and not self._purse.in_opening
+        self._next = step + 1 if self._second else self._purse.next_step(step, now)
         self._set_wake()
 
     def _set_wake(self) -> None:
@@ -390,7 +392,7 @@ class Course:
             highest = odd_above(self._recorder.losses.recent)
             self._odd_above = FINITE if odd else min(highest, FINITE)
         if self.num_steps + 1 >= self._next:
-            free = self._purse.in_opening or self._second
+            free = self._purse.in_opening or self._second or self._purse.grants(self._next)
             if free or self._purse.affordable(began, self.num_steps):
                 self._arm()
                 self._wake = self.num_steps + 1  # `_finish` plans on

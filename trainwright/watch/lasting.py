@@ -20,7 +20,7 @@ NEVER = 10**12
 ROOT_SHARE = 0.25  # of the budget that each step may use for the flight recorder [assumed]
 CRITERION_SHARE = 0.3  # and for losses [assumed]
 ALWAYS = 0.8  # losses of so many steps or more are read on all [assumed]
-BURST_STEPS = 64  # losses are read in runs of so many steps, when not on all
+BURST_STEPS = 16  # losses are read in runs of so many steps, when not on all
 
 
 class LastingHooks:

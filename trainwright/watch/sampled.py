@@ -38,7 +38,7 @@ class SampledStep:
         self.step, self.began = step, began
         self.probe = Probe(layers, activity)
         self._window, self._slots = window, slots
-        self._last_sampled = last_sampled
+        self.last_sampled = last_sampled
         self._handles: list[Any] = []
         self.direct = 0.0
         self.seconds_forward: float | None = None  # when the first forward began
@@ -123,7 +123,7 @@ class SampledStep:
         slot.after(
             self.probe.collector,
             self.step,
-            last_sampled=self._last_sampled,
+            last_sampled=self.last_sampled,
             first=slot is self._slots[0],
         )
 
