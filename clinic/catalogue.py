@@ -3,7 +3,7 @@ choice that every test run diagnoses."""
 
 from functools import cache
 
-from clinic import generate
+from clinic import everyday, generate
 from clinic.peers import peers
 from clinic.program import Program
 from clinic.sick import sick
@@ -25,7 +25,9 @@ def programs() -> dict[str, Program]:
 
 
 def find(name: str) -> Program:
-    """The program of that name, generated ones too."""
+    """The program of that name, drawn ones too."""
+    if name.startswith(everyday.PREFIX):
+        return everyday.find(name)
     return generate.find(name) if name.startswith(generate.PREFIX) else programs()[name]
 
 

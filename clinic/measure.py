@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from clinic import tables
+from clinic import everyday, tables
 from clinic.catalogue import choose, find
 from clinic.generate import draw
 from clinic.program import Program
@@ -24,7 +24,9 @@ ROOT = FOLDER.parent
 CACHE = FOLDER / ".cache"
 # What readings depend on. Rules are not among it: they are asked anew each time, in milliseconds.
 READERS = ("core/facts.py", "core/history.py", "watch", "check", "run/attach.py")
-TELLERS = frozenset({"measure.py", "tables.py", "catalogue.py", "peers.py", "generate.py"})
+TELLERS = frozenset(
+    {"measure.py", "tables.py", "catalogue.py", "peers.py", "generate.py", "everyday.py"}
+)
 Job = tuple[str, int]
 
 
@@ -52,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--zoo", action="store_true", help="healthy programs only")
     parser.add_argument("--peers", action="store_true", help="the 21 faults and 3 healthy runs")
     parser.add_argument("--generated", type=int, help="this many drawn pairs, one seed each")
+    parser.add_argument("--everyday", type=int, help="this many drawn programs without a fault")
     parser.add_argument("--write", action="store_true", help="to benchmarks/, dated")
     parser.add_argument("--fresh", action="store_true", help="read everything again")
     parser.add_argument("--readings", help="name of a folder under clinic/.cache to use as it is")
@@ -67,6 +70,9 @@ def _jobs(asked: argparse.Namespace) -> list[Job]:
     if asked.generated:
         drawn = [p for n in range(asked.generated) for p in draw(asked.first_seed + n)]
         return [(p.name, 0) for p in drawn]
+    if asked.everyday:
+        numbers = range(asked.first_seed, asked.first_seed + asked.everyday)
+        return [(f"{everyday.PREFIX}{number}", 0) for number in numbers]
     only = tuple(asked.only)
     chosen = choose(only=only, zoo=asked.zoo, peer=asked.peers, quick=asked.quick)
     return [(p.name, seed) for p in chosen for seed in seeds]

@@ -107,7 +107,8 @@ def _mean_skill(records: Sequence[Record]) -> dict[str, float]:
 
 def false_alarms(records: Sequence[Record], programs: Mapping[str, Program]) -> str:
     """Healthy programs: how many runs, and how many programs in any seed, are accused, and of what."""
-    healthy = [r for r in records if programs[r["program"]].fault is None]
+    every = [r for r in records if programs[r["program"]].fault is None]
+    healthy = [r for r in every if _skill(r) >= programs[r["program"]].learns]
     if not healthy:
         return ""
     accused = [r for r in healthy if r["named"]]
@@ -115,7 +116,8 @@ def false_alarms(records: Sequence[Record], programs: Mapping[str, Program]) -> 
     ever = {r["program"] for r in accused}
     lines = [
         f"Healthy: {len(names)} programs, {len(healthy)} runs. Accused: {len(accused)} runs "
-        f"({100 * len(accused) / len(healthy):.1f} %), {len(ever)} programs in at least one seed.",
+        f"({100 * len(accused) / len(healthy):.1f} %), {len(ever)} programs in at least one seed. "
+        f"Not counted: {len(every) - len(healthy)} runs without a fault that did not learn enough.",
         "",
         "| accused of | runs | share | programs |",
         "|---|---|---|---|",

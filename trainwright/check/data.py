@@ -18,6 +18,7 @@ MOST_NEIGHBOURS = 1000  # rows among which neighbours are sought, by brute force
 NUM_NEIGHBOURS = 5
 NUM_SHUFFLES = 40
 MOST_HASHED = 50_000_000  # numbers of a data set that is hashed whole: 0.2 s [assumed]
+MOST_DEGREES = 30  # whole numbers that may be numbers of classes [assumed]
 MOST_COUNTED = 1000  # classes whose counts are kept
 MOST_FEATURES = 200  # that are tried alone
 Kind = Literal["table", "image", "sequence", "tokens", "other"]
@@ -184,7 +185,8 @@ def target_facts(
     low, high = (float(good.min()), float(good.max())) if good.numel() else (0.0, 0.0)
     classes, total = labels(targets, kind), labels(everything, kind)
     num_classes = _num_classes(kind, targets, outputs, high)
-    neighbours = _neighbours(sample, classes, kind)
+    neighbours = _neighbours(sample, classes)
+    alike = neighbours_alike(sample) if kind == "real" else (None, None)
     return TargetFacts(
         kind=kind, task=task, shape=tuple(targets.shape[1:]), num_classes=num_classes, low=low,
         high=high, mean=float(good.mean()) if good.numel() else 0.0,
@@ -194,6 +196,7 @@ def target_facts(
         valid_counts=_counts(valid.targets, kind, num_classes) if valid is not None else (),
         conflicting_share=_conflicting(sample, kind), neighbour_agreement=neighbours[0],
         neighbour_chance=neighbours[1], neighbour_chance_high=neighbours[2],
+        neighbour_same=alike[0], neighbour_apart=alike[1],
         single_feature=_single_feature(sample, classes, kind),
         order_correlation=_order(everything, total, kind),
         bad_values=_bad_values(everything, kind, num_classes),
@@ -302,22 +305,42 @@ def _goal(targets: Tensor, classes: np.ndarray | None) -> np.ndarray | None:
     return values - values.mean(0)
 
 
-def _neighbours(
-    sample: Sample, classes: np.ndarray | None, kind: TargetKind
-) -> tuple[float | None, float | None, float | None]:
-    """(agreement of the nearest neighbours, by chance, its 99 % point)."""
+def neighbours_alike(sample: Sample) -> tuple[float | None, float | None]:
+    """Of targets that are few whole numbers: (share of near neighbours with the same one, mean
+    difference of the others). Numbers of classes differ by anything, degrees mostly by one."""
+    values = flat(sample.targets)
+    if values.shape[1] != 1 or not np.array_equal(values, np.rint(values)):
+        return None, None
+    near = _nearest(sample) if 3 <= len(np.unique(values)) <= MOST_DEGREES else None
+    if near is None:
+        return None, None
+    values = values[near[0], 0]
+    apart = np.abs(values[near[1]] - values[:, None])
+    others = apart[apart > 0]
+    return float((apart == 0).mean()), float(others.mean()) if len(others) else None
+
+
+def _nearest(sample: Sample) -> tuple[np.ndarray, np.ndarray] | None:
+    """(chosen rows, [row, neighbour] places among them); None where distances mean nothing."""
     x = first_tensor(sample.inputs[:1])
     if x is None or not x.is_floating_point() or sample.num_rows < 4 * NUM_NEIGHBOURS:
-        return None, None, None
+        return None
     chosen = np.linspace(0, len(x) - 1, min(len(x), MOST_NEIGHBOURS)).astype(int)
-    goal = _goal(sample.targets, classes)
-    if goal is None:
-        return None, None, None
-    goal, rows = goal[chosen], standardised(x[torch.from_numpy(chosen).to(x.device)])
+    rows = standardised(x[torch.from_numpy(chosen).to(x.device)])
     squares = (rows**2).sum(1)
     distance = squares[:, None] + squares - 2 * rows @ rows.T
     np.fill_diagonal(distance, np.inf)
-    nearest = np.argpartition(distance, NUM_NEIGHBOURS, axis=1)[:, :NUM_NEIGHBOURS]
+    return chosen, np.argpartition(distance, NUM_NEIGHBOURS, axis=1)[:, :NUM_NEIGHBOURS]
+
+
+def _neighbours(
+    sample: Sample, classes: np.ndarray | None
+) -> tuple[float | None, float | None, float | None]:
+    """(agreement of the nearest neighbours, by chance, its 99 % point)."""
+    near, goal = _nearest(sample), _goal(sample.targets, classes)
+    if near is None or goal is None:
+        return None, None, None
+    goal, nearest = goal[near[0]], near[1]
 
     def agreement(values: np.ndarray) -> float:
         around = values[nearest].mean(1)

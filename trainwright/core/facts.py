@@ -66,6 +66,10 @@ class TargetFacts:
     single_feature: tuple[int, float, float] | None = None
     order_correlation: float | None = None  # of neighbours in file order, classes or values
     bad_values: int = 0  # NaN, infinite, or not what the loss takes
+    # real targets of few whole numbers: how often a near neighbour has the same one, and by how much
+    # the others differ on average; numbers of classes differ by anything, degrees by one
+    neighbour_same: float | None = None
+    neighbour_apart: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +137,7 @@ class LayerFacts:
     weight_gradient_norm: float | None = None
     residual_start: bool = False  # zero-initialised last layer of a branch with a skip
     has_norm: bool = False  # a norm layer follows before the non-linearity
+    units: int = 0  # or channels; 0: not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

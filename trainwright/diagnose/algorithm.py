@@ -27,6 +27,7 @@ SMALL_UPDATE = (
 USUAL_ADAPTIVE = 0.02  # above this, rates of Adam and its kin are rare [paper: Kingma 2015: 1e-3]
 USUAL_PLAIN = 0.6  # above this, rates of SGD are rare without norm layers [paper: Bengio 2012]
 FEW_STEPS = 200  # a run shorter than this has hardly begun [assumed]
+FITTED = 0.03  # share of what can be had that the training examples still lack [assumed]
 NOISY = 20.0  # gradient noise scale over batch size [paper: McCandlish 2018: they should be near]
 
 
@@ -234,6 +235,8 @@ def stopped_too_early(case: Case) -> Finding | CannotTell | None:
     epochs = case.history.num_steps / max(1, case.facts.steps_per_epoch or 1)
     steep = _steepness(case)
     sure = 0.8 + 0.15 * steep if few or epochs <= 5 else 0.65 + 0.3 * steep
+    if case.unfitted is not None and case.unfitted < FITTED:
+        sure = 0.45  # what is lost is lost on new examples: more steps are no remedy for that
     return found("A403", by_harm(case, sure=sure, unknown=0.5, spared=0.2), *evidence,
                  since=case.history.num_steps, remedies=["train_longer"],
                  steps=case.history.num_steps)  # fmt: skip

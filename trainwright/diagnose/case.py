@@ -82,10 +82,12 @@ class Case:
         room = self._score_room
         if room is None:
             return None if achieved < possible - 0.05 else 0.0
-        if score.metric == "r2" and achieved < 0 and self._fits_the_loss:
+        answers = score.train is not None and score.train > 0
+        if score.metric == "r2" and achieved < 0 and not answers and self._fits_the_loss:
             return self._lost_by_loss  # outputs that are no answers yet: logits, log rates
-        # Both are measurements, with standard errors.
-        slack = min((score.reference_sd or 0.0) + self._achieved_error, 0.3 * room)
+        # Both are measurements, with standard errors: one-sided 95 % of their difference.
+        error = float(np.hypot(score.reference_sd or 0.0, self._achieved_error))
+        slack = min(1.64 * error, 0.3 * room)
         share = float(np.clip((possible - slack - achieved) / room, 0.0, 1.0))
         return max(share, self._unexplained(achieved, possible - slack))
 

@@ -14,16 +14,18 @@ SMALL_INPUT = 0.02  # scaled by 255 twice gives 0.002 [assumed]
 SPREAD = 1e3  # largest over smallest sd of features: condition number 1e6 [paper: LeCun 1998, 4.3]
 LARGE_TARGET = 10.0  # sd or |mean| of a regression target [assumed]
 SHIFT = 1.0  # train and validation means apart by one sd of the feature [assumed]
+FALL = 0.08  # accuracy or R2 lost from training to validation rows [assumed]
 SCALE = 3.0  # validation sd over train sd [assumed]
 WRONG_AMONG_SURE = 0.2  # out-of-fold errors in the surest half: noise that is everywhere [assumed]
 FEWEST_JUDGED = 300  # examples: with fewer, learners are surely wrong by themselves [assumed]
 IMBALANCE = 5.0  # commonest class over rarest [assumed]
-MISSED = 0.3  # recall of a class that was not learned [assumed]
+MISSED, MOSTLY_MISSED = 0.3, 0.5  # recall of a class that was not learned [assumed]
 ALONE_GAP = 0.1  # and so much better than any other feature [assumed]
 OVERLAP = 0.2  # share of validation examples that are training examples [assumed]
 ALONE = 0.985  # score of one feature alone that gives the answer away [assumed]
 UNMIXED = 0.5  # entropy of the classes in a batch over a shuffled one's [assumed]
 PER_CLASS = 20  # examples a class below which more data is the first thing to ask for [assumed]
+FEW_NUMBERS = 3  # a regression counts as so many classes [assumed]
 
 
 def inputs_not_scaled(case: Case) -> Finding | CannotTell | None:
@@ -100,7 +102,12 @@ def inputs_scaled_wrongly(case: Case) -> Finding | CannotTell | None:
     ]
     if not apart or (case.facts.score is not None and case.facts.score.num_valid < 30):
         return None
-    return found("D102", by_harm(case, sure=0.85, unknown=0.6, spared=0.2), *apart,
+    score = case.facts.score
+    falls = score is not None and score.train is not None and score.valid is not None and (
+        score.train - score.valid > FALL
+    )  # fmt: skip
+    confidence = 0.9 if falls else by_harm(case, sure=0.85, unknown=0.6, spared=0.2)
+    return found("D102", confidence, *apart,
                  kind="statistics_differ", remedies=["fix_transform"])  # fmt: skip
 
 
@@ -264,11 +271,12 @@ def class_imbalance(case: Case) -> Finding | CannotTell | None:
         return CannotTell(missing="score.recalls")
     recalls = np.asarray(score.recalls, float)
     common = int(np.argmax(targets.counts)) if len(recalls) == len(targets.counts) else 0
-    missed = np.nan_to_num(recalls, nan=1.0) < MISSED
-    if not missed.any() or recalls[common] < 0.5:
+    low = float(np.min(np.nan_to_num(recalls, nan=1.0)))
+    if low >= MOSTLY_MISSED or recalls[common] < 0.5:
         return None
-    worst = seen("score.recall", float(np.nanmin(recalls)), MISSED, "[assumed]")
-    return found("D107", 0.9, unequal, worst, remedies=["weigh_classes"], ratio=ratio)
+    worst = seen("score.recall", low, MISSED, "[assumed]")
+    return found("D107", 0.9 if low < MISSED else 0.6, unequal, worst,
+                 remedies=["weigh_classes"], ratio=ratio)  # fmt: skip
 
 
 def leakage(case: Case) -> Finding | CannotTell | None:
@@ -361,7 +369,7 @@ def too_little_data(case: Case) -> Finding | CannotTell | None:
     score, targets = case.facts.score, case.facts.targets
     if score is None or score.train is None or score.valid is None or targets is None:
         return CannotTell(missing="score.valid") if case.trained else None
-    classes = max(1, targets.num_classes)
+    classes = targets.num_classes or FEW_NUMBERS
     few = score.num_train < PER_CLASS * classes
     gap = score.train - score.valid
     if not few or score.train < 0.95 or gap < 0.08 or score.num_valid < 20:

@@ -217,6 +217,8 @@ def _growth(case: Case) -> tuple[str, float, int] | None:
     readings = case.history.layer("output_sd")
     if len(names) < 2 and readings is not None and len(readings):
         names, values, step = list(case.history.layers), readings[0], int(case.history.steps[0])
+    known = [i for i, value in enumerate(values) if not np.isnan(value)]
+    names, values = [names[i] for i in known], values[known]
     if len(values) < 2:
         return None
     filled = np.where(np.isfinite(values), values, 1e30)

@@ -14,6 +14,8 @@ OUT_OF_REACH = 0.05  # share of the loss between constant and perfect outputs th
 # forbids to gain [assumed]
 DOMINANT = 0.5  # a penalty that is more than half of the loss steers more than the data [assumed]
 PROBABILITIES = ("softmax", "sigmoid")
+CLASS_LIKE = 0.7  # share of near neighbours with the same whole number as target [assumed]
+ONE_APART = 1.5  # mean difference of the others; that of degrees is near 1 [assumed]
 
 
 def _pair(case: Case) -> tuple[HeadFacts, LossFacts, TargetFacts] | CannotTell:
@@ -154,6 +156,14 @@ def wrong_loss_family(case: Case) -> Finding | CannotTell | None:
                      kind="flat", remedies=["swap_loss"], family=family or "other")  # fmt: skip
     if family is None:
         return CannotTell(missing="loss.family")
+    same, apart = targets.neighbour_same, targets.neighbour_apart
+    if targets.kind == "real" and family in ("squared", "absolute") and head.num_outputs == 1 and (
+        same is not None and apart is not None and same > CLASS_LIKE and apart > ONE_APART
+    ):  # fmt: skip
+        return found("L303", 0.75, seen("targets.neighbour_same", same, CLASS_LIKE, "[assumed]"),
+                     seen("targets.neighbour_apart", apart, ONE_APART, "[assumed]"),
+                     kind="class_numbers", remedies=["swap_loss", "pair_head_and_loss"],
+                     family=family, task=targets.task)  # fmt: skip
     if targets.task == "regression" and family in ("cross_entropy", "binary_cross_entropy"):
         if targets.low >= 0 and targets.high <= 1:
             return None  # shares and probabilities may be learned by cross-entropy
@@ -304,7 +314,8 @@ def penalty_dominates(case: Case) -> Finding | CannotTell | None:
         return CannotTell(missing="penalty_share") if case.trained else None
     worst = float(np.median(known[-5:]))
     nothing = (case.lost or 0.0) > 0.8 and not case.improving
-    held = nothing and worst > 0.1  # the criterion stays where it began, the term does not
+    # the criterion stays where it began; the term does not, for the weights have followed it
+    held = nothing and (worst > 0.1 or float(np.median(known[:5])) > 0.1)
     if worst < DOMINANT and not held:
         return None
     return found("L307", by_harm(case, sure=0.9, unknown=0.6, spared=0.2, fit=True),

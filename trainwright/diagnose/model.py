@@ -68,7 +68,7 @@ def too_small(case: Case) -> Finding | CannotTell | None:
     if model is None or score is None or score.train is None or score.reference is None:
         return CannotTell(missing="score.reference")
     short = score.reference - score.train
-    widths = {layer.name: layer.fan_out for layer in case.hidden
+    widths = {layer.name: layer.units or layer.fan_out for layer in case.hidden
               if layer.kind in ("linear", "convolution", "recurrent")}  # fmt: skip
     if not widths or short < max(0.03, 2 * (score.reference_sd or 0.0)) or case.diverged:
         return None
@@ -81,7 +81,7 @@ def too_small(case: Case) -> Finding | CannotTell | None:
         if case.improving is not False or per_output > 1.0:
             return None
         confidence *= 0.6
-    return found("M207", confidence, seen("layer.fan_out", narrow, needs, "[assumed]", where=name),
+    return found("M207", confidence, seen("layer.units", narrow, needs, "[assumed]", where=name),
                  seen("score.train", score.train, score.reference, "quick learners"),
                  since=1, where=[name], remedies=["widen", "deepen"], width=narrow)  # fmt: skip
 
@@ -113,7 +113,8 @@ def overfitting(case: Case) -> Finding | CannotTell | None:
     noise = 2 * np.sqrt(0.25 / max(1, score.num_valid))
     if gap < max(0.08, noise) or score.train < 0.8:
         return None
-    behind = short is not None and short > max(0.02, noise)
+    fits = case.unfitted is None or case.unfitted < 0.1
+    behind = short is not None and short > max(0.02, noise) and fits
     if turned < TURNED_UP and not behind:
         return None
     confidence = 0.5 + 0.25 * (turned >= TURNED_UP) + 0.2 * behind
@@ -180,10 +181,11 @@ def mode_mismatch(case: Case) -> Finding | CannotTell | None:
         return found("M210", by_harm(case, sure=0.95, unknown=0.9, spared=0.75),
                      seen("train_mode", float(np.nanmean(mode)), 1.0, "counted"),
                      kind="always_eval", since=1, remedies=["call_train_eval"])  # fmt: skip
-    told = [case.history.valid[n].values for n in ("accuracy", "score") if n in case.history.valid]
+    told = [case.history.valid[n] for n in ("accuracy", "score") if n in case.history.valid]
     score = case.facts.score
-    if told and len(told[0]) and score is not None and score.valid is not None and matters:
-        short = score.valid - float(np.median(told[0][-2:]))
+    late = bool(told) and told[0].steps[-1] > 0.9 * case.history.num_steps
+    if late and score is not None and score.valid is not None and matters:
+        short = score.valid - float(np.max(told[0].values[-3:]))  # norm layers let it swing
         if score.metric == "accuracy" and 0.1 < short <= 1:
             return found("M210", 0.85, seen("score.told_gap", short, 0.1, "[assumed]"),
                          kind="always_train", since=1, remedies=["call_train_eval"])  # fmt: skip
@@ -252,7 +254,8 @@ def _looks_random(layer: LayerFacts) -> bool:
         return False
     xavier = np.sqrt(layer.fan_in / (layer.fan_in + layer.fan_out))
     ratio = layer.weight_sd / layer.he_sd
-    allowed = 0.01 + 2.0 / np.sqrt(2.0 * max(1, layer.fan_in * layer.fan_out))
+    count = layer.fan_in * (layer.units or layer.fan_out)
+    allowed = 0.01 + 2.0 / np.sqrt(2.0 * max(1, count))
     return any(abs(ratio / usual - 1) < allowed for usual in (np.sqrt(1 / 6), 1.0, xavier))
 
 

@@ -31,6 +31,7 @@ TRUE_ACTIVATIONS = words(
     "sigmoid sigmoid_ tanh tanh_ softsign softplus hardtanh hardtanh_ hardsigmoid hardswish "
     "softmax"
 )
+PRODUCTS = words("matmul __matmul__ mm bmm addmm baddbmm einsum")
 POOLS = words("max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d "
                   "adaptive_max_pool3d max amax boolean_dispatch max_pool1d_with_indices "
                   "max_pool2d_with_indices max_pool3d_with_indices")  # fmt: skip
@@ -221,6 +222,7 @@ def _one(
     recurrent = {"recurrent": "tanh", "attention": "attention"}.get(kind)
     return LayerFacts(
         name=node.layer, kind=kind, fan_in=fan_in, fan_out=fan_out, line=node.line,
+        units=_units(node, weight),
         nonlinearity=recurrent or follows.nonlinearity,
         weight_sd=float(weight.double().std(unbiased=False)) if weight.numel() > 1 else None,
         he_sd=math.sqrt(2 / max(1, fan_in)) if scaled else None,
@@ -251,7 +253,7 @@ def _fans(node: Node, weight: Tensor, matrices: list[Tensor]) -> tuple[int, int]
     """Inputs of one unit, and outputs that one input reaches."""
     if weight.ndim < 2:
         return 1, int(weight.numel())
-    if node.operation in ("matmul", "__matmul__", "mm", "bmm", "addmm", "baddbmm", "einsum"):
+    if node.operation in PRODUCTS:
         return int(weight.shape[-2]), int(weight.shape[-1])
     field = int(weight[0, 0].numel()) if weight.ndim > 2 else 1
     if "transpose" in node.operation:
@@ -259,6 +261,15 @@ def _fans(node: Node, weight: Tensor, matrices: list[Tensor]) -> tuple[int, int]
     if _kind(node) == "recurrent":
         return sum(int(m.shape[1]) for m in matrices[:2]), int(weight.shape[0])
     return int(weight.shape[1]) * field, int(weight.shape[0]) * field
+
+
+def _units(node: Node, weight: Tensor) -> int:
+    """Units or channels that come out."""
+    if weight.ndim < 2:
+        return int(weight.numel())
+    if node.operation in PRODUCTS:
+        return int(weight.shape[-1])
+    return int(weight.shape[1 if "transpose" in node.operation else 0])
 
 
 def linear_pairs(trace: Trace, end: int) -> tuple[tuple[str, str], ...]:
