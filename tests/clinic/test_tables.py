@@ -22,8 +22,10 @@ def test_a_silent_answer_on_a_sick_program_counts_as_healthy():
 
 
 def test_false_alarms_count_runs_and_programs():
-    records = [record(NAMES[0], "M208"), record(NAMES[0], seed=1), record(NAMES[1], "A401")]
+    records = [record(NAMES[0], "M208", skill=0.9), record(NAMES[0], seed=1, skill=0.9),
+               record(NAMES[1], "A401"), record(NAMES[0], "A402", seed=2, skill=0.1)]  # fmt: skip
     text = tables.false_alarms(records, PROGRAMS)
+    assert "Not counted: 1 runs" in text
     assert text.startswith("Healthy: 1 programs, 2 runs. Accused: 1 runs (50.0 %), 1 programs")
     assert "| M208 | 1 | 50.0 % | digits_mlp_sgd x1 |" in text
 

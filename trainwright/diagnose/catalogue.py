@@ -8,7 +8,7 @@ from typing import Literal
 from trainwright.core.diagnosis import Finding, Severity
 from trainwright.core.errors import TrainwrightError, did_you_mean, shown
 from trainwright.core.phrases import phrase
-from trainwright.diagnose import algorithm, data, layers, loop, loss, model
+from trainwright.diagnose import algorithm, data, layers, loop, loss, model, scale
 from trainwright.diagnose.case import CannotTell, Case
 
 Answer = Finding | CannotTell | None
@@ -40,9 +40,9 @@ def _room(room: Room, *rules: tuple[str, Severity, Callable[[Case], Answer]]) ->
 RULES: Mapping[str, Rule] = {
     **_room(
         "data",
-        ("D101", "serious", data.inputs_not_scaled),
-        ("D102", "serious", data.inputs_scaled_wrongly),
-        ("D103", "serious", data.target_not_scaled),
+        ("D101", "serious", scale.inputs_not_scaled),
+        ("D102", "serious", scale.inputs_scaled_wrongly),
+        ("D103", "serious", scale.target_not_scaled),
         ("D104", "serious", data.labels_wrong),
         ("D105", "critical", data.labels_unrelated),
         ("D106", "critical", data.labels_degenerate),

@@ -278,11 +278,8 @@ class Course:
             for root in self._roots:
                 hook = self.guard.hook("flight recorder", self._forward_begins)
                 sampling.keep(root.register_forward_pre_hook(hook, with_kwargs=True))
-        if (
-            "criterion" not in self.lasting
-            and isinstance(self.criterion, nn.Module)
-            and not self._told
-        ):
+        unheard = "criterion" not in self.lasting and not self._told
+        if unheard and isinstance(self.criterion, nn.Module):
             hook = self.guard.hook("loss", self._criterion_ran)
             sampling.keep(self.criterion.register_forward_hook(hook))
         if self._own or self.num_steps == 0:

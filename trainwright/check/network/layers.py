@@ -31,7 +31,7 @@ TRUE_ACTIVATIONS = words(
     "sigmoid sigmoid_ tanh tanh_ softsign softplus hardtanh hardtanh_ hardsigmoid hardswish "
     "softmax"
 )
-PRODUCTS = words("matmul __matmul__ mm bmm addmm baddbmm einsum")
+MATMULS = words("matmul __matmul__ mm bmm addmm baddbmm einsum")
 POOLS = words("max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d "
                   "adaptive_max_pool3d max amax boolean_dispatch max_pool1d_with_indices "
                   "max_pool2d_with_indices max_pool3d_with_indices")  # fmt: skip
@@ -253,7 +253,7 @@ def _fans(node: Node, weight: Tensor, matrices: list[Tensor]) -> tuple[int, int]
     """Inputs of one unit, and outputs that one input reaches."""
     if weight.ndim < 2:
         return 1, int(weight.numel())
-    if node.operation in PRODUCTS:
+    if node.operation in MATMULS:
         return int(weight.shape[-2]), int(weight.shape[-1])
     field = int(weight[0, 0].numel()) if weight.ndim > 2 else 1
     if "transpose" in node.operation:
@@ -267,7 +267,7 @@ def _units(node: Node, weight: Tensor) -> int:
     """Units or channels that come out."""
     if weight.ndim < 2:
         return int(weight.numel())
-    if node.operation in PRODUCTS:
+    if node.operation in MATMULS:
         return int(weight.shape[-1])
     return int(weight.shape[1 if "transpose" in node.operation else 0])
 
