@@ -66,8 +66,8 @@ class TargetFacts:
     single_feature: tuple[int, float, float] | None = None
     order_correlation: float | None = None  # of neighbours in file order, classes or values
     bad_values: int = 0  # NaN, infinite, or not what the loss takes
-    # real targets of few whole numbers: how often a near neighbour has the same one, and by how much
-    # the others differ on average; numbers of classes differ by anything, degrees by one
+    # real targets of few whole numbers: how often a near neighbour has the same one, and by how
+    # much the others differ on average; numbers of classes differ by anything, degrees by one
     neighbour_same: float | None = None
     neighbour_apart: float | None = None
 

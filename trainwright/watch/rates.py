@@ -1,4 +1,4 @@
-"""How did the learning rate go? Told whenever it has changed enough, at any step, sampled or not."""
+"""How did the learning rate go? Told when it has changed enough, at any step, sampled or not."""
 
 from typing import Any
 
@@ -23,9 +23,8 @@ class Rates:
 
     def changed(self, step: int, rate: Any) -> None:
         """The rate of this step is another object. A tensor is read at sampled steps only."""
-        if not isinstance(rate, float | int):
-            self.seen = rate
-        elif abs(rate - self._told) <= CHANGE * abs(self._told):
+        is_number = isinstance(rate, float | int)
+        if not is_number or abs(rate - self._told) <= CHANGE * abs(self._told):
             self.seen = rate
         elif step >= self._due:
             self.seen, self._told = rate, float(rate)
