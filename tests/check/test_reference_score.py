@@ -8,7 +8,7 @@ from sklearn.model_selection import cross_val_score
 
 from trainwright.check.data import target_facts
 from trainwright.check.sample import sample_from
-from trainwright.check.score import reference_facts
+from trainwright.check.reference import reference_facts
 
 CPU = torch.device("cpu")
 

@@ -26,6 +26,7 @@ from trainwright.check.optimizer import optimizer_facts
 from trainwright.check.pairing.answers import target_kind
 from trainwright.check.pairing.criterion import loss_facts
 from trainwright.check.pairing.head import head_facts
+from trainwright.check.reference import reference_facts
 from trainwright.check.sample import (
     Criterion,
     Sample,
@@ -35,7 +36,7 @@ from trainwright.check.sample import (
     sample_from,
     unwrapped,
 )
-from trainwright.check.score import final_score, reference_facts
+from trainwright.check.score import final_score
 from trainwright.core.errors import TrainwrightError
 from trainwright.core.facts import Facts, HeadFacts, LossFacts, ModelFacts, TaskKind
 from trainwright.core.phrases import phrase

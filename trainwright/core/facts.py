@@ -201,6 +201,7 @@ class ScoreFacts:
     recalls: tuple[float, ...] = ()  # by class, on validation if there is any
     num_train: int = 0
     num_valid: int = 0
+    train_loss: float | None = None  # the criterion on training rows, in eval mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ CONSEQUENCES: dict[str, frozenset[str]] = {
     "M205": frozenset({"M202", "M203", "A401", "A404", "D111", "L305", "A410"}),
     "M206": _INSIDE | _SLOW | _WILD,
     "M209": frozenset({"A402", "A403", "M207", "L307", "M202", "M204", "A408"}),
-    "M210": frozenset({"A403", "A404", "M208", "M209", "M207"}),
+    "M210": frozenset({"A402", "A403", "A404", "A408", "M207", "M208", "M209"}),
     "M211": _SLOW | {"A414", "M204"},
     "M212": _SLOW | {"D105", "M202", "M204"},
     "M213": frozenset({"D108"}),

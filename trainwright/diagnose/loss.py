@@ -315,7 +315,7 @@ def penalty_dominates(case: Case) -> Finding | CannotTell | None:
     worst = float(np.median(known[-5:]))
     nothing = (case.lost or 0.0) > 0.8 and not case.improving
     # the criterion stays where it began; the term does not, for the weights have followed it
-    held = nothing and (worst > 0.1 or float(np.median(known[:5])) > 0.1)
+    held = nothing and (worst > 0.1 or float(np.mean(known[:5])) > 0.1)
     if worst < DOMINANT and not held:
         return None
     return found("L307", by_harm(case, sure=0.9, unknown=0.6, spared=0.2, fit=True),

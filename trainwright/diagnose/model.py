@@ -12,6 +12,7 @@ NARROW = 4  # units of a hidden layer through which everything must go [assumed]
 TURNED_UP = 1.2  # validation loss at the end over its lowest [assumed]
 HEAVY_DROPOUT = 0.65  # share that is dropped; 0.5 is the usual most [paper: Srivastava 2014, 7.3]
 DEEP = 10  # layers from which on a plain chain is hard to train [paper: He 2015, fig. 1]
+WORSE_IN_EVAL = 0.3  # of the loss to gain, that is lost by calling eval on the same rows [assumed]
 FLOWS = 1e-6  # share of a gradient that may cross between examples by rounding [assumed]
 
 
@@ -202,6 +203,13 @@ def mode_mismatch(case: Case) -> Finding | CannotTell | None:
         if fall > 0.25:  # the same weights on the same examples, in the other mode
             return found("M210", by_harm(case, sure=0.93, unknown=0.8, spared=0.4),
                          seen("score.mode_gap", fall, 0.25, "[assumed]"),
+                         kind="stale_statistics", since=1,
+                         remedies=["call_train_eval", "group_norm"])  # fmt: skip
+    if score is not None and score.train_loss is not None and case.room and case.last_loss:
+        rise = (score.train_loss - case.last_loss) / case.room
+        if np.isfinite(rise) and rise > WORSE_IN_EVAL:
+            return found("M210", by_harm(case, sure=0.9, unknown=0.75, spared=0.4),
+                         seen("score.loss_gap", rise, WORSE_IN_EVAL, "[assumed]"),
                          kind="stale_statistics", since=1,
                          remedies=["call_train_eval", "group_norm"])  # fmt: skip
     drift = case.last_of("norm_drift")

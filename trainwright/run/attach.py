@@ -134,7 +134,8 @@ class Watch:
         data = self._data if self._data is not None else _joined(self.watcher.kept)
         if data is None:
             return facts
-        score = final_score(self._model, data, self._valid, facts)
+        loss = self._loss if self._loss is not None else self.watcher.found_loss
+        score = final_score(self._model, data, self._valid, facts, loss=loss)
         return replace(facts, score=score)
 
     def diagnose(self, *, mute: Collection[str] = ()) -> Diagnosis:
