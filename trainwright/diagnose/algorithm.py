@@ -26,6 +26,7 @@ SMALL_UPDATE = (
 )
 USUAL_ADAPTIVE = 0.02  # above this, rates of Adam and its kin are rare [paper: Kingma 2015: 1e-3]
 USUAL_PLAIN = 0.6  # above this, rates of SGD are rare without norm layers [paper: Bengio 2012]
+HARDLY_BEGUN = 50  # steps in which no network learns much [assumed]
 FEW_STEPS = 200  # a run shorter than this has hardly begun [assumed]
 FITTED = 0.03  # share of what can be had that the training examples still lack [assumed]
 NOISY = 20.0  # gradient noise scale over batch size [paper: McCandlish 2018: they should be near]
@@ -224,7 +225,8 @@ def stopped_too_early(case: Case) -> Finding | CannotTell | None:
     few = case.history.num_steps < FEW_STEPS
     if case.improving is None and not few:
         return CannotTell(missing="loss.slope")
-    falling = case.improving or (few and (case.progress or 0.0) > 0.02)
+    hardly = case.history.num_steps < HARDLY_BEGUN
+    falling = case.improving or (few and (case.progress or 0.0) > 0.02) or hardly
     high = case.achieved is not None and case.achieved >= SOLVED
     if not falling or case.solved or high or case.diverged:
         return None

@@ -4,6 +4,7 @@ as they come, plain steps counted, sampled steps armed, read, paid for, and the 
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -34,7 +35,7 @@ from trainwright.watch.sampled import SampledStep
 
 FINITE = sys.float_info.max
 LOSS_BLOCK = 256  # losses are moved together [measured: 0.2 us a step]
-TIMED_STEPS = 16  # plain steps after a sample that are timed, to compare sampled ones with
+TIMED_STEPS = 32  # plain steps after a sample that are timed; half of them are dearer than usual
 SNAPSHOT_SECONDS = 5.0
 SMALL_BYTES = 4_000_000  # weights that are copied at attachment, in about a millisecond
 COPY_BYTES_PER_SECOND = 2e9  # [assumed] for the price of a snapshot
@@ -74,13 +75,13 @@ class Course:
         self._no_layers, self._frames = "", 0
         self._cuda = any(p.is_cuda for p in self.layers.parameters)
         self._bytes = sum(p.numel() * p.element_size() for p in self.layers.parameters)
-        self.losses = LossBuffer(recorder)
+        self.losses, self.rates = LossBuffer(recorder), Rates(recorder)
         self._odd_above = FINITE  # a loss beyond this is looked at at once
         self.last_sampled = -1
         self._next = self._wake = 1
         self._quiet_until, self._timed = 0, False
+        self._told_after = 0  # steps by which a told loss comes late
         self._last_end = self._last_snapshot = 0.0
-        self.rates = Rates(recorder)
         self.num_steps = 0
 
     def begin(self) -> None:
@@ -139,8 +140,10 @@ class Course:
     def tell_loss(self, value: Tensor | float) -> None:
         """The user says the loss, which from then on is what counts."""
         if not self._told:
-            self._told = True
+            self._told, self._told_after = True, int(self.num_steps > 0)
             self.lasting.drop(self._purse, "criterion", self.num_steps)
+            if self._told_after and self.last_sampled == self.num_steps:
+                return  # read already, at the sampled step itself
         self._note_loss(value)
 
     def own_step(self, loss: Tensor, rate: float, rows: Sequence[Tensor]) -> None:
@@ -171,7 +174,7 @@ class Course:
             self.rates.changed(step, rate)
         if step < self._quiet_until:
             return
-        self.losses.close_steps(step)
+        self.losses.close_steps(step - self._told_after)
         if self._sampling is not None:
             self.guard.safely("sampled step", self._finish)
             self._timed = False
@@ -202,10 +205,8 @@ class Course:
         if finite or self._recorder.losses.first_nonfinite is None:
             self._wake = 0
         if not finite and not self.flight.frozen:
-            self.guard.safely("snapshot", self._freeze)  # the weights that made it are there
-
-    def _freeze(self) -> None:
-        self.flight.freeze(self.num_steps, self._models)
+            freeze = partial(self.flight.freeze, self.num_steps, self._models)
+            self.guard.safely("snapshot", freeze)  # the weights that made it are there
 
     def _criterion_ran(self, module: nn.Module, args: Sequence[Any], out: Any) -> None:
         if isinstance(out, Tensor) and out.requires_grad:
@@ -330,7 +331,7 @@ class Course:
             )
             if looks_odd([*self._recorder.losses.recent, numbers["loss"]]):
                 self._purse.alarm()
-            if not self.losses.steps and sampling.loss_seen:
+            if not self._told and not self.losses.steps and sampling.loss_seen:
                 self._recorder.add_losses([self.num_steps], [numbers["loss"]])
             self._after_sample(sampling)
         finally:
