@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from clinic.everyday import BEST, ENOUGH
 from clinic.fault import Fault
 from clinic.program import Program
 from clinic.setting import Setting, assemble
@@ -32,7 +33,12 @@ def draw(number: int) -> tuple[Program, Program]:
     setting = _varied(BASES[base], fault, dice)
     name = f"{PREFIX}{number}"
     family = setting.architecture
-    healthy = Program(name=name, family=family, make=partial(assemble, setting), learns=0.3)
+    healthy = Program(
+        name=name,
+        family=family,
+        make=partial(assemble, setting),
+        learns=ENOUGH * BEST[setting.data],
+    )
     sick = Program(
         name=f"{name}/{fault.code}_{fault.kind}/{base}",
         family=family,

@@ -7,6 +7,10 @@ from trainwright.core.diagnosis import Evidence, Finding
 from trainwright.diagnose.case import Case
 
 HARMLESS = 0.3  # confidence of a true oddity in a program that loses nothing by it [assumed]
+LITTLE, MUCH = (
+    0.05,
+    0.3,
+)  # of what can be had: a loss that is none, and one that leaves no doubt [assumed]
 
 
 def found(
@@ -54,5 +58,5 @@ def by_harm(
         lost = max(lost or 0.0, case.unfitted)
     if not case.trained or lost is None:
         return unknown
-    share = min(1.0, max(0.0, (lost - 0.03) / 0.27))
+    share = min(1.0, max(0.0, (lost - LITTLE) / (MUCH - LITTLE)))
     return spared + (sure - spared) * share**0.5
