@@ -7,7 +7,8 @@ from check.families import Bare, Between, CharacterModel, Encoder, Recurrent, Re
 from torch import nn
 
 from trainwright.check.pairing.head import class_axis, head_facts
-from trainwright.check.sample import Subject, sample_from
+from trainwright.check.sample import sample_from
+from trainwright.check.subject import Subject
 
 CPU = torch.device("cpu")
 

@@ -7,8 +7,8 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import cross_val_score
 
 from trainwright.check.data import target_facts
-from trainwright.check.sample import sample_from
 from trainwright.check.reference import reference_facts
+from trainwright.check.sample import sample_from
 
 CPU = torch.device("cpu")
 

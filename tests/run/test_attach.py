@@ -220,3 +220,35 @@ def test_a_run_of_ours_is_diagnosed_from_its_record(tmp_path):
     page = run.report(tmp_path / "r.html").read_text(encoding="utf-8")
     assert "A401" in page
     assert tw.fit("sklearn:wine", budget="20 steps", quiet=True, watch=False).record.facts is None
+
+
+@pytest.mark.parametrize("module", [False, True], ids=["function", "module"])
+def test_a_language_model_that_flattens_for_its_loss_is_judged_position_by_position(module):
+    torch.manual_seed(0)
+    criterion = nn.CrossEntropyLoss()
+
+    class Bigram(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(12, 12)
+
+        def forward(self, tokens):
+            return self.table(tokens).view(-1, 12)
+
+    model, text = Bigram(), torch.randint(12, (400,)).cumsum(0) % 12
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    with tw.watch(model, optimizer, loss=criterion if module else None) as w:
+        for _ in range(60):
+            at = torch.randint(390, (16,))
+            x, y = (torch.stack([text[i + k : i + k + 8] for i in at]) for k in (0, 1))
+            optimizer.zero_grad()
+            outputs = model(x)
+            loss = criterion if module else F.cross_entropy
+            loss(outputs, y.view(-1)).backward()
+            optimizer.step()
+    facts = w.facts()
+    assert facts.targets is not None
+    assert facts.targets.kind == "indices"
+    assert facts.targets.task == "sequence"
+    assert facts.loss is not None
+    assert facts.loss.family == "cross_entropy"

@@ -27,16 +27,9 @@ from trainwright.check.pairing.answers import target_kind
 from trainwright.check.pairing.criterion import loss_facts
 from trainwright.check.pairing.head import head_facts
 from trainwright.check.reference import reference_facts
-from trainwright.check.sample import (
-    Criterion,
-    Sample,
-    Subject,
-    same_random_states,
-    sample_device,
-    sample_from,
-    unwrapped,
-)
+from trainwright.check.sample import Criterion, Sample, sample_from
 from trainwright.check.score import final_score
+from trainwright.check.subject import Subject, same_random_states, sample_device, unwrapped
 from trainwright.core.errors import TrainwrightError
 from trainwright.core.facts import Facts, HeadFacts, LossFacts, ModelFacts, TaskKind
 from trainwright.core.phrases import phrase

@@ -11,9 +11,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from trainwright.check.data import flat, input_kind, labels
-from trainwright.check.sample import (
-    Sample,
-)
+from trainwright.check.sample import Sample
 from trainwright.core.facts import ScoreFacts, TargetFacts
 
 MOST_ROWS = 1000  # a kernel matrix of these is solved in 0.05 s

@@ -11,15 +11,8 @@ from torch import Tensor, nn
 
 from trainwright.check.pairing.head import class_axis
 from trainwright.check.reference import reference_facts
-from trainwright.check.sample import (
-    Sample,
-    Subject,
-    first_tensor,
-    same_random_states,
-    sample_device,
-    sample_from,
-    unwrapped,
-)
+from trainwright.check.sample import Sample, first_tensor, sample_from
+from trainwright.check.subject import Subject, same_random_states, sample_device, unwrapped
 from trainwright.core.facts import Facts, ScoreFacts
 
 MOST_BATCHES = 64  # on which the criterion is asked

@@ -19,6 +19,8 @@ from trainwright.core.phrases import phrase
 from trainwright.core.records import RunRecord, RunState
 from trainwright.diagnose.judge import judge
 from trainwright.store.contract import Reading, Store
+from trainwright.watch.flight import KeptBatch
+from trainwright.watch.probes.criterion import Flattening
 from trainwright.watch.replay import Replayed, replay
 from trainwright.watch.watcher import Watcher
 
@@ -173,6 +175,8 @@ class Watch:
         if loss is None:
             return Facts(unseen={"facts": "no loss was given: tw.watch(..., loss=criterion)"})
         size = len(self.watcher.kept[0].inputs[0])
+        if isinstance(loss, nn.Module) and _is_flattened(self.watcher.kept[0]):
+            loss = Flattening(criterion=loss)
         self._facts = gather(self._model, data, loss=loss, optimizer=self._optimizer,
                              batch_size=size, weights=self._start)  # fmt: skip
         return self._facts
@@ -207,6 +211,14 @@ def _weights(model: nn.Module) -> dict[str, torch.Tensor] | None:
     if sum(t.numel() * t.element_size() for t in named.values()) > KEPT_START_BYTES:
         return None
     return {name: tensor.detach().clone() for name, tensor in named.items()}
+
+
+def _is_flattened(batch: KeptBatch) -> bool:
+    """The outputs came as [batch * time, class_], though the targets are kept as [batch, time]."""
+    outputs, targets = batch.outputs, batch.targets
+    return outputs is not None and targets is not None and targets.dim() == 2 and (
+        outputs.dim() == 2 and len(outputs) == targets.numel()
+    )  # fmt: skip
 
 
 def _joined(kept: Sequence[Any]) -> Any:

@@ -2,7 +2,7 @@
 the weights every few seconds, so that a step can be gone through again."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,11 +159,25 @@ class Opening:
         """The step is over: the batch that was taken is kept with what came of it."""
         if self._batch is not None:
             inputs, named = self._batch
+            targets = _by_example(targets, next(_tensors([*inputs, *named.values()]), None))
             batch = KeptBatch(
                 step=step, inputs=inputs, named=named, outputs=outputs, targets=targets
             )
             self.kept.append(batch)
         self._batch = None
+
+
+def _by_example(targets: Tensor | None, inputs: Tensor | None) -> Tensor | None:
+    """Targets [batch * time], as language models flatten them, as [batch, time]."""
+    if targets is None or inputs is None or not inputs.dim() or not targets.dim():
+        return targets
+    B, N = len(inputs), len(targets)
+    flattened = B > 0 and N > B and N % B == 0
+    return targets.reshape(B, N // B, *targets.shape[1:]) if flattened else targets
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    return (v for v in values if isinstance(v, Tensor))
 
 
 def _copy(value: Any) -> Any:

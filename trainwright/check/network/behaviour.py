@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from trainwright.check.network.trace import WithoutDropout
 from trainwright.check.pairing.head import draw_parameters, normal_pool
-from trainwright.check.sample import Sample, Subject, first_tensor
+from trainwright.check.sample import Sample, first_tensor
+from trainwright.check.subject import Subject
 from trainwright.core.facts import HeadKind
 from trainwright.core.phrases import phrase
 
@@ -19,7 +20,7 @@ AFFINE = 1e-3  # relative deviation from a linear map, in single precision [assu
 @torch.no_grad()
 def _run(module: nn.Module, sample: Sample) -> Tensor:
     with WithoutDropout():
-        found = first_tensor(sample.run(module))
+        found = first_tensor(sample.call(module))
     if found is None or not found.is_floating_point():
         raise ValueError(phrase("the model returns no floating-point tensor"))
     return found.detach().double()

@@ -26,13 +26,8 @@ from trainwright.check.network.trace import (
     Trace,
     ancestors,
 )
-from trainwright.check.sample import (
-    Criterion,
-    Sample,
-    Subject,
-    first_tensor,
-    replace_first,
-)
+from trainwright.check.sample import Criterion, Sample, first_tensor, replace_first
+from trainwright.check.subject import Subject
 from trainwright.core.facts import HeadKind, ModelFacts
 from trainwright.core.phrases import phrase
 

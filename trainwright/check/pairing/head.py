@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainwright.check.sample import Sample, Subject, first_tensor
+from trainwright.check.sample import Sample, first_tensor
+from trainwright.check.subject import Subject
 from trainwright.core.facts import HeadFacts, HeadKind
 from trainwright.core.phrases import phrase
 

@@ -172,11 +172,11 @@ class Window(TorchFunctionMode):
         if name in NORMS and source is not None and self.probe is not None:
             self.probe.norm_of(layer, source)
 
-    def _output(self, layer: str, out: Any, *, axis: int = -1) -> None:
+    def _output(self, layer: str, out: Any, *, axis: int = -1) -> bool:
         assert self.probe is not None
         first = out[0] if isinstance(out, (tuple, list)) else out
-        self.probe.layer_output(layer, first, axis=axis)
         self._note(out, (layer, False))
+        return self.probe.layer_output(layer, first, axis=axis)
 
     def _before_batch_norm(self, name: str, args: Any, kwargs: Any) -> None:
         del name
@@ -192,10 +192,12 @@ class Window(TorchFunctionMode):
         layer = self._layers.name_of(weights[0]) if weights else None
         if layer is None or self.probe is None:
             return
-        self._output(layer, out)
+        looked_at = self._output(layer, out)
         first = out[0] if isinstance(out, (tuple, list)) else out
         if "rnn" in name:
             self.probe.recurrent_state(layer, first, name)
+        elif looked_at:
+            self.probe.gates(layer, name, args, first)
 
     def _product(self, name: str, args: Any, kwargs: Any, out: Any) -> None:
         tensors = [a for a in args if isinstance(a, Tensor)]
@@ -267,8 +269,9 @@ class Window(TorchFunctionMode):
             self.probe.loss_function(name, outputs, target, out)
             settings = {k: v for k, v in kwargs.items() if k not in ("input", "target")}
             self.probe.loss_call = LossCall(
-                name=name, settings=settings, place=outputs.data_ptr(), num_outputs=outputs.numel()
-            )
+                name=name, settings=settings, place=outputs.data_ptr(),
+                num_outputs=outputs.numel(), dims=outputs.dim(),
+            )  # fmt: skip
 
     def _before_backward(self, name: str, args: Any, kwargs: Any) -> None:
         first = args[0] if args else kwargs.get("tensors")
