@@ -100,7 +100,8 @@ def learning_rate_too_high(case: Case) -> Finding | CannotTell | None:
     if not plain or points < 0.4 or (case.lost is not None and case.lost < 0.05):
         return None
     since = min((e.step for e in evidence if e.step is not None), default=1)
-    return _too_high(case, min(0.97, 0.2 + points), evidence, since)
+    sure = min(0.97, 0.2 + points)
+    return _too_high(case, by_harm(case, sure=sure, unknown=sure), evidence, since)
 
 
 def _too_high(case: Case, confidence: float, evidence: list[Evidence], since: int) -> Finding:

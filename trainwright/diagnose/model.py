@@ -118,7 +118,9 @@ def overfitting(case: Case) -> Finding | CannotTell | None:
     behind = short is not None and short > max(0.02, noise) and fits
     if turned < TURNED_UP and not behind:
         return None
-    confidence = 0.5 + 0.25 * (turned >= TURNED_UP) + 0.2 * behind
+    confidence = 0.75 + 0.2 * behind
+    if turned < TURNED_UP:  # others do better on new examples: how much better decides
+        confidence = by_harm(case, sure=0.8, unknown=0.6, spared=0.2)
     evidence = [seen("score.gap", gap, 0.08, "[assumed]")]
     if turned >= TURNED_UP:
         evidence.insert(0, seen("valid.turned_up", turned, TURNED_UP, "[assumed]", step=since))
