@@ -25,7 +25,7 @@ def recall(record: RunRecord, readings: Sequence[Reading]) -> tuple[Facts, Histo
     bad = [r.step for r in readings if r.kind == "non_finite"]
     bad += [int(step) for step in loss.steps[~np.isfinite(loss.values)][:1]]
     history = replace(
-        history, train=history.train or own["train"], valid=history.valid or own["valid"],
+        history, train={**own["train"], **history.train}, valid={**own["valid"], **history.valid},
         loss=loss, first_nonfinite=min(bad, default=None), num_steps=record.steps,
     )  # fmt: skip
     return record.facts or Facts(unseen={"facts": "this run was not checked"}), history
