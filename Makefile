@@ -35,8 +35,10 @@ bench: $(READY)  ## every figure of the README and of benchmarks/*.md, measured 
 	  case $$script in *harness.py|*adapter.py) ;; *) OMP_NUM_THREADS=1 $(BIN)/python $$script --write || exit 1;; esac; done
 
 clinic: $(READY)  ## sick and healthy programs, diagnosed: sensitivity, false alarms, confusion
-	$(BIN)/python -m clinic.measure --seeds 5
-	$(BIN)/python -m clinic.measure --peers --seeds 5
+	$(BIN)/python -m clinic.measure --seeds 5 --write
+	$(BIN)/python -m clinic.measure --peers --seeds 5 --write
+	$(BIN)/python -m clinic.measure --generated 200 --first-seed 1000 --write
+	$(BIN)/python -m clinic.measure --everyday 200 --first-seed 1000 --write
 
 docs: $(READY)  ## the generated pages: knobs and commands
 	$(BIN)/python docs/generate.py

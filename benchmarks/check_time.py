@@ -123,7 +123,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        return one(options.one, options.threads)
+        one(options.one, options.threads)
+        return
     parts = [
         header("Time of check and of the rules", "scikit-learn"),
         f"{ROUNDS} calls a process.\n",

@@ -4,13 +4,14 @@ split, both halves apart: thresholds were set while looking at even positions, n
 python benchmarks/faults.py [--seeds 3] [--workers 2] [--write]
 
 Facts and readings of each program are kept under benchmarks/.faults (not committed), so that rules can be asked
-anew in seconds. Programs: ../shared/faults (scorer and grading are its own, imported from there).
+anew in seconds; after a change of what is read, --fresh. Programs: ../shared/faults (scorer and grading are its own, imported from there).
 """
 
 import argparse
 import json
 import os
 import pickle
+import shutil
 import statistics
 import sys
 import warnings
@@ -41,7 +42,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--fresh", action="store_true", help="train and read everything again")
     asked = parser.parse_args()
+    if asked.fresh:
+        shutil.rmtree(KEPT, ignore_errors=True)
     KEPT.mkdir(exist_ok=True)
     cases = json.loads((CORPUS / "cases_dev.json").read_text())
     places = {case["id"]: at for at, case in enumerate(cases)}

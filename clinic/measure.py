@@ -41,7 +41,7 @@ def main(words: Sequence[str] | None = None) -> int:
     text = report(_answers(jobs, folder), is_peers=asked.peers)
     print(text)
     if asked.write:
-        _write(text, words)
+        _write(text, words, _part(asked))
     return 0
 
 
@@ -197,10 +197,17 @@ def _peers(records: Sequence[dict[str, Any]], every: dict[str, Program]) -> str:
     return "\n".join(lines)
 
 
-def _write(text: str, words: Sequence[str] | None) -> None:
+def _part(asked: argparse.Namespace) -> str:
+    """What the programs that were asked for are called in the result's file name."""
+    parts = {"peers": asked.peers, "generated": asked.generated, "everyday": asked.everyday,
+             "quick": asked.quick, "zoo": asked.zoo, "some": bool(asked.only)}  # fmt: skip
+    return next((f"clinic_{name}" for name, chosen in parts.items() if chosen), "clinic")
+
+
+def _write(text: str, words: Sequence[str] | None, name: str) -> None:
     from benchmarks.harness import header
 
-    path = ROOT / "benchmarks" / f"clinic_cpu2_{date.today():%Y-%m-%d}.md"
+    path = ROOT / "benchmarks" / f"{name}_cpu2_{date.today():%Y-%m-%d}.md"
     command = f"python -m clinic.measure {' '.join(words or sys.argv[1:])}"
     head = header("Clinic: sick and healthy programs, diagnosed", "scikit-learn").split("\n")
     lines = [f"- command: `{command}`" if x.startswith("- command") else x for x in head]
