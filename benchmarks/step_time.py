@@ -71,9 +71,10 @@ def dataloader(make, X, y, epochs: int) -> None:
             total += loss.item()
 
 
-def ours(make, X, y, epochs: int) -> None:
+def ours(make, X, y, epochs: int, *, watch: bool = True) -> None:
+    """Watched as by default, at a budget of 2 %."""
     tw.fit(
-        X, y, model=make, loss="cross_entropy", budget=f"{epochs} epochs", quiet=True,
+        X, y, model=make, loss="cross_entropy", budget=f"{epochs} epochs", quiet=True, watch=watch,
         data={"valid_fraction": 0.0, "test_fraction": 0.0},
         algorithm={"optimizer": "sgd", "learning_rate": RATE, "momentum": MOMENTUM,
                    "batch_size": BATCH, "schedule": "constant", "weight_decay": 0.0},

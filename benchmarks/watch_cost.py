@@ -1,211 +1,167 @@
 """What does watching cost? Seconds and CPU seconds per step of an MLP and a CNN on digits, watched
-and not, blocks of both in turn in one process; budgets kept; the opening; memory of a long run."""
+and not; budgets kept; peers on the same step; our own loop while it is watched; memory."""
 
 import os
-import statistics
 import sys
-import time
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
+from functools import partial
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import numpy as np
+import step_time
 import torch
-from harness import arguments, header, publish
-from step_time import BATCH, MOMENTUM, RATE, cnn, digits, mlp
-from torch import nn
-from torch.nn import functional as F
+from harness import arguments, header, interleaved, publish, ratios, timed
+from watch_loops import AFTER, BLOCK, NETS, Rounds, alone, middle, spread, step_seconds, watched
+from watch_memory import LAYERS, MODES, memory_table
+from watch_peers import PEERS, peers_table
 
-from trainwright.store.contract import Reading
-from trainwright.watch import course as course_module
-from trainwright.watch import watcher as watcher_module
-from trainwright.watch.watcher import Watcher
-
-BLOCK = 50  # steps in a row of one contender
 LENGTHS = (1_000, 5_000, 20_000)
-real_clock = time.perf_counter
+BUDGETS = (0.01, 0.02, 0.05)
+PARTS = ("time", "budget", "peers", "fit", "memory")
+MEMORY_STEPS = 100_000
+NOTE = f"""Blocks of {BLOCK} steps in turn in one process, each step timed. Wall ratio: plain steps,
+sampled ones, the {AFTER} after a sampled one and the opening by their means, a step at most 1.5 times
+the median of its kind (the opening: 8 times): other processes cut in. CPU ratio: sums of all. The
+bare loop is made first in every other round, among objects of random sizes: where a model lies in
+memory changes its step by 0.6 % (sd of the control, in which both loops are bare: MLP, 1 thread).
+Medians over n rounds (lowest-highest). One warm-up before, which pays the imports of the first step."""
 
 
-class Clock:
-    """The time that one contender has run: others' blocks stop it, so that a watcher's budget is
-    of its own loop's time."""
-
-    def __init__(self) -> None:
-        self.away, self.left = 0.0, None
-
-    def __call__(self) -> float:
-        return (self.left if self.left is not None else real_clock()) - self.away
-
-    def leave(self) -> None:
-        self.left = real_clock()
-
-    def enter(self) -> None:
-        if self.left is not None:
-            self.away += real_clock() - self.left
-        self.left = None
+# time ---------------------------------------------------------------------------------------------
 
 
-def steps(make: Callable[[], nn.Module], X: torch.Tensor, y: torch.Tensor, *, criterion: bool,
-          watch: Callable[..., Watcher] | None) -> Iterator[Watcher | None]:  # fmt: skip
-    """A bare loop that yields after each step."""
-    torch.manual_seed(0)
-    model = make()
-    optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM)
-    loss_module = nn.CrossEntropyLoss()
-    watcher = watch(model, optimizer, loss=loss_module if criterion else None) if watch else None
-    n = len(X) // BATCH * BATCH
-    while True:
-        order = torch.randperm(len(X))
-        for i in range(0, n, BATCH):
-            rows = order[i : i + BATCH]
-            out = model(X[rows])
-            loss = loss_module(out, y[rows]) if criterion else F.cross_entropy(out, y[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            yield watcher
-
-
-def compare(make, X, y, *, length: int, criterion: bool, budget: float) -> dict[str, float]:
-    """Watched over bare for a run of `length` steps: wall and CPU ratios, and what was spent."""
-    clock = Clock()
-    watcher_module.perf_counter = course_module.perf_counter = clock
-
-    def watch(*args, **kwargs) -> Watcher:
-        return Watcher(*args, budget=budget, **kwargs).attach()
-
-    bare = steps(make, X, y, criterion=criterion, watch=None)
-    watched = steps(make, X, y, criterion=criterion, watch=watch)
-    wall, cpu = {"bare": [], "watched": []}, {"bare": 0.0, "watched": 0.0}
-    near = []  # indices of watched steps that were sampled, and of those after them
-    watcher = None
-    for number in range(length // BLOCK):
-        pair = [("bare", bare), ("watched", watched)]
-        for name, loop in pair if number % 2 else pair[::-1]:
-            if name == "watched":
-                clock.enter()
-            began_cpu = time.process_time()
-            for _ in range(BLOCK):
-                began = real_clock()
-                watcher = next(loop) or watcher
-                wall[name].append(real_clock() - began)
-                if name == "watched" and watcher._course.last_sampled == watcher.num_steps:
-                    near += [len(wall[name]) - 1, len(wall[name])]
-            cpu[name] += time.process_time() - began_cpu
-            if name == "watched":
-                clock.leave()
-    assert watcher is not None, "the watched loop yields its watcher"
-    clock.enter()
-    watcher.detach()
-    usual = trimmed(wall["bare"])
-    dear = set(near)
-    plain = trimmed([t for i, t in enumerate(wall["watched"]) if i not in dear])
-    sampled = [wall["watched"][i] for i in dear if i < length]
-    # the first step holds the attachment; others are cut where another process has cut in
-    extra = sum(min(t, 8 * statistics.median(sampled)) - usual for t in sampled)
-    extra += (length - len(sampled)) * (plain - usual)
-    samples = watcher.history().steps
-    opening = int(np.argmax(np.diff(samples) > 1)) + 1 if len(samples) > 1 else len(samples)
-    return {
-        "step_us": 1e6 * usual,
-        "wall": 1 + extra / (length * usual),
-        "cpu": cpu["watched"] / cpu["bare"],
-        "plain_us": 1e6 * (plain - usual),
-        "sampled_us": 1e6 * (statistics.median(wall["watched"][i] for i in near[::2]) - usual),
-        "opening_ms": 1e3 * sum(wall["watched"][i] - usual for i in range(opening)),
-        "metered": watcher.overhead,
-        "samples": len(samples),
-        "opening": opening,
-        "losses": len(watcher.history().loss.steps) / length,
-    }
-
-
-def trimmed(seconds: list[float]) -> float:
-    """Mean of the middle four fifths."""
-    middle = sorted(seconds)[len(seconds) // 10 : -len(seconds) // 10]
-    return statistics.fmean(middle)
-
-
-def time_table(rounds: int) -> str:
-    lines = ["| net | loss | threads | steps | us/step | watched/bare wall | CPU | metered | plain step, us more | sampled step, us more | samples | opening: steps, ms | losses read |", "|---|---|---|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        for name, make, image in (("MLP", mlp, False), ("CNN", cnn, True)):
-            X, y = digits(image=image)
+def time_table(rounds: Rounds, *, threads: Sequence[int], lengths: Sequence[int], n: int) -> str:
+    lines = ["| net | loss | threads | steps | n | us/step | watched/bare wall | CPU | metered | plain step, us more | sampled step, us more | after one, us more | samples | opening: steps, ms | losses read |", "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    for count in threads:
+        torch.set_num_threads(count)
+        for net in NETS:
+            found = rounds.of(net, "alone", alone, length=lengths[-1], n=n)
+            lines.append(f"| {net} | module | {count} | {lengths[-1]} | {n} | {middle(found, 'step_us'):.0f} | control, both bare: {spread(found, 'wall')} | {middle(found, 'cpu'):.3f} | | | | | | | |")  # fmt: skip
+            print(lines[-1], flush=True)
             for criterion in (True, False):
-                for length in LENGTHS:
-                    if not criterion and length != LENGTHS[-1]:
-                        continue
-                    n = rounds if length < 20_000 else max(1, rounds // 3)
-                    found = [compare(make, X, y, length=length, criterion=criterion, budget=0.02) for _ in range(n)]  # fmt: skip
-                    m = {k: statistics.median(f[k] for f in found) for k in found[0]}
-                    walls = sorted(f["wall"] for f in found)
-                    lines.append(
-                        f"| {name} | {'module' if criterion else 'function'} | {threads} | {length} | {m['step_us']:.0f} | "
-                        f"**{m['wall']:.3f}** ({walls[0]:.3f}-{walls[-1]:.3f}) | {m['cpu']:.3f} | {m['metered']:.3f} | {m['plain_us']:.1f} | {m['sampled_us']:.0f} | {m['samples']:.0f} | {m['opening']:.0f}, {m['opening_ms']:.0f} | {m['losses']:.0%} |"
-                    )
+                for length in lengths if criterion else lengths[-1:]:
+                    found = rounds.of(net, "0.02", watched(0.02), length=length, n=n, criterion=criterion)  # fmt: skip
+                    lines.append(_time_row(net, criterion, count, length, n, found))
                     print(lines[-1], flush=True)
     return "\n".join(lines)
 
 
-def budget_table(rounds: int) -> str:
+def _time_row(net, criterion: bool, threads: int, length: int, n: int, found) -> str:
+    m = {k: middle(found, k) for k in found[0]}
+    return (
+        f"| {net} | {'module' if criterion else 'function'} | {threads} | {length} | {n} | {m['step_us']:.0f} | "
+        f"{spread(found, 'wall')} | {m['cpu']:.3f} | {m['metered']:.3f} | {m['plain_us']:.1f} | "
+        f"{m['sampled_us']:.0f} | {m['after_us']:.0f} | {m['samples']:.0f} | {m['opening']:.0f}, {m['opening_ms']:.0f} | {m['losses']:.0%} |"
+    )
+
+
+def budget_table(rounds: Rounds, *, length: int, n: int) -> str:
     lines = [
-        "| net | budget | watched/bare wall | metered | plain step, us more | samples | losses read |",
-        "|---|---|---|---|---|---|---|",
+        "| net | budget | n | watched/bare wall | CPU | metered | points beside the budget, wall | of it plain steps | plain step, us more | samples | losses read |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     torch.set_num_threads(1)
-    for name, make, image in (("MLP", mlp, False), ("CNN", cnn, True)):
-        X, y = digits(image=image)
-        for budget in (0.01, 0.02, 0.05):
-            found = [compare(make, X, y, length=20_000, criterion=True, budget=budget) for _ in range(max(1, rounds // 3))]  # fmt: skip
-            m = {k: statistics.median(f[k] for f in found) for k in found[0]}
-            walls = sorted(f["wall"] for f in found)
-            lines.append(f"| {name} | {budget:.0%} | **{m['wall']:.4f}** ({walls[0]:.4f}-{walls[-1]:.4f}) | {m['metered']:.4f} | {m['plain_us']:.1f} | {m['samples']:.0f} | {m['losses']:.0%} |")  # fmt: skip
+    for net in NETS:
+        for budget in BUDGETS:
+            found = rounds.of(net, str(budget), watched(budget), length=length, n=n)
+            m = {k: middle(found, k) for k in found[0]}
+            beside = 100 * (m["wall"] - 1 - budget)
+            lines.append(f"| {net} | {budget:.0%} | {n} | {spread(found, 'wall', 4)} | {spread(found, 'cpu', 4)} | {m['metered']:.4f} | {beside:+.2f} | {100 * m['plain_share']:.2f} | {m['plain_us']:.1f} | {m['samples']:.0f} | {m['losses']:.0%} |")  # fmt: skip
             print(lines[-1], flush=True)
     return "\n".join(lines)
 
 
-def memory_table() -> str:
-    """50 layers, 100 000 steps: what a watcher holds, and what it handed to a sink."""
-    stored = [0]
+# our own loop -------------------------------------------------------------------------------------
 
-    def sink(readings: tuple[Reading, ...]) -> None:
-        stored[0] += sum(np.asarray(v).size * 8 for r in readings for v in r.values.values())
 
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    model = nn.Sequential(*[nn.Linear(4, 4) for _ in range(50)])
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    criterion, X, y = nn.MSELoss(), torch.randn(8, 4), torch.zeros(8, 4)
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    watcher = Watcher(model, optimizer, loss=criterion, sink=sink, budget=0.05).attach()
-    for _ in range(100_000):
-        optimizer.zero_grad()
-        criterion(model(X), y).backward()
-        optimizer.step()
-    held = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    watcher.detach()
-    history = watcher.history()
-    return (f"| held in Python | handed to the sink, as float64 | samples | losses |\n|---|---|---|---|\n"
-            f"| {held / 1e6:.1f} MB | {stored[0] / 1e6:.1f} MB | {len(history.steps)} | {len(history.loss.steps)} |")  # fmt: skip
+def fit_table(*, threads: Sequence[int], n: int) -> str:
+    """Seconds of a step in `tw.fit`, watched as by default, over the bare loop's: step_time's way."""
+    loops = {
+        "bare": step_time.bare,
+        "tw.fit, watched (2 %)": step_time.ours,
+        "tw.fit, not watched": partial(step_time.ours, watch=False),
+    }
+    lines = ["| net | threads | loop | n | us/step | ratio to bare |", "|---|---|---|---|---|---|"]
+    for count in threads:
+        torch.set_num_threads(count)
+        for net, (make, image) in NETS.items():
+            X, y = step_time.digits(image=image)
+            for loop in loops.values():
+                loop(make, X, y, 2)
+            contenders = {name: partial(_slope, loop, make, X, y) for name, loop in loops.items()}
+            seconds = interleaved(contenders, rounds=n)
+            for name, (median, low, high) in ratios(seconds, "bare").items():
+                micro = 1e6 * float(np.median(seconds[name]))
+                lines.append(f"| {net} | {count} | {name} | {n} | {micro:.0f} | **{median:.3f}** ({low:.3f}-{high:.3f}) |")  # fmt: skip
+                print(lines[-1], flush=True)
+    return "\n".join(lines)
+
+
+def _slope(loop, make, X: torch.Tensor, y: torch.Tensor) -> float:
+    """Seconds of a step between a short and a long run."""
+    short = timed(lambda: loop(make, X, y, step_time.SHORT))
+    long = timed(lambda: loop(make, X, y, step_time.LONG))
+    return (long - short) / ((step_time.LONG - step_time.SHORT) * (len(X) // step_time.BATCH))
+
+
+# all ----------------------------------------------------------------------------------------------
+
+
+def estimate(options, lengths: Sequence[int], length: int) -> dict[str, float]:
+    """Minutes of each part here, from a hundred bare steps of each net."""
+    one = sum(step_seconds().values()) / 60  # minutes of one step of each net
+    threads, n = len(options.threads), options.rounds
+    pairs = 2.1 * n * one
+    epochs = 2.6 * (step_time.SHORT + step_time.LONG) * 28
+    return {
+        "time": threads * pairs * (sum(lengths) + 2 * lengths[-1]),
+        "budget": pairs * length * (2 if "time" in options.only else 3),
+        # [measured: a step beside peers takes 2.5 bare ones, mean over all and the controls]
+        "peers": threads * options.peer_rounds * 3.5 * one * options.peer_steps * (2 + len(PEERS)),
+        "fit": threads * n * one * epochs,
+        "memory": options.memory_rounds * len(MODES) * options.memory_steps * 2.5e-3 / 60,
+    }
 
 
 def main() -> None:
     parser = arguments(__doc__ or "")
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--only", choices=("time", "budget", "memory"))
+    parser.add_argument("--rounds", type=int, default=8, help="n of time, budget and fit; even")
+    parser.add_argument("--peer-rounds", type=int, default=4)
+    parser.add_argument("--memory-rounds", type=int, default=1)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--peers", help="folder that peers were installed into: pip install --target")  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help="two short rounds of everything: does it run?")  # fmt: skip
     options = parser.parse_args()
-    parts = [header("Cost of watching", "numpy"), f"blocks of {BLOCK} steps in turn, every step timed. Wall ratio: plain steps by means of their middle four fifths, sampled steps and those after them by their sum (each at most 8x their median: other processes); CPU ratio: plain sums, and so noisier. Medians over rounds (lowest-highest)\n"]  # fmt: skip
-    if options.only in (None, "time"):
-        parts += ["## Time\n", time_table(options.rounds), ""]
-    if options.only in (None, "budget"):
-        parts += ["## Budgets, 20 000 steps, one thread\n", budget_table(options.rounds), ""]
-    if options.only in (None, "memory"):
-        parts += ["## Memory, 50 layers, 100 000 steps\n", memory_table(), ""]
-    publish("watch_cost", "\n".join(parts), write=options.write)
+    lengths, options.memory_steps, options.peer_steps = list(LENGTHS), MEMORY_STEPS, 5_000
+    if options.quick:
+        lengths, options.memory_steps, options.peer_steps = [1_000], 2_000, 1_000
+        options.rounds = options.peer_rounds = 2
+    length = lengths[-1]
+    torch.set_num_threads(1)
+    rounds = Rounds()
+    rounds.warm()
+    minutes = {k: v for k, v in estimate(options, lengths, length).items() if k in options.only}
+    print("estimate, minutes:", {k: round(v, 1) for k, v in minutes.items()}, "in all", round(sum(minutes.values())), flush=True)  # fmt: skip
+    common = {"threads": options.threads, "n": options.rounds}
+    peers = {"threads": options.threads, "length": options.peer_steps, "n": options.peer_rounds}
+    tables = {
+        "time": ("Time", lambda: time_table(rounds, lengths=lengths, **common)),
+        "budget": (f"Budgets, {length} steps, one thread. Must reach: within 0.5 points; at 2 %: wall <= 1.02",
+                   lambda: budget_table(rounds, length=length, n=options.rounds)),
+        "peers": (f"Peers, {options.peer_steps} steps of each, in pairs; wall ratios by sums. What is done after the last step (reports) is not counted, nor processes beside ours (wandb has one)",
+                  lambda: peers_table(rounds, folder=options.peers, **peers)),
+        "fit": (f"tw.fit beside the bare loop: slope between {step_time.SHORT} and {step_time.LONG} epochs. Must reach: watched <= 0.97",
+                lambda: fit_table(**common)),
+        "memory": (f"Memory: {LAYERS} layers, {options.memory_steps} steps, budget 2 %, each run a process. Must reach: +20 MB resident, 20 MB stored",
+                   lambda: memory_table(steps=options.memory_steps, n=options.memory_rounds)),
+    }  # fmt: skip
+    text = [header("Cost of watching", "numpy"), NOTE, ""]
+    for part in options.only:
+        title, table = tables[part]
+        text += [f"## {title}\n", table(), ""]
+    publish("watch_cost", "\n".join(text), write=options.write)
 
 
 if __name__ == "__main__":

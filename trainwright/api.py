@@ -13,6 +13,7 @@ from trainwright.core.phrases import phrase
 from trainwright.core.records import Metric, RunRecord, RunState
 from trainwright.recipe import Live, Recipe
 from trainwright.run.messages import Listener, nobody
+from trainwright.watch.share import SHARE, check_share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from trainwright.store.contract import Reading, Store
 
 Settings = Mapping[str, Any]
-WATCH_BUDGET = 0.02  # share of the training time
 
 
 class Run:
@@ -198,11 +198,13 @@ def start(
     """Begins and runs a recipe in an open store."""
     from trainwright.run.begin import begin
 
+    share = SHARE if watch is True else float(watch)
+    if share:
+        check_share(share)
     execution = begin(
         recipe, store, run_id=free_name(name, store),
         listener=listener, command=command,
-        allow_code=allow_code, keeps=keeps,
-        watch_budget=WATCH_BUDGET if watch is True else float(watch),
+        allow_code=allow_code, keeps=keeps, watch_budget=share,
     )  # fmt: skip
     execution.run(resume=False)
     return _done(execution, store, own=recipe.live.model, allow_code=allow_code)

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from trainwright import api
 from trainwright.core import diagnosis as records
-from trainwright.core.errors import TrainwrightError
 from trainwright.core.facts import TaskKind
-from trainwright.core.phrases import phrase
 from trainwright.core.records import RunRecord
 from trainwright.recipe import Recipe
+from trainwright.watch.share import SHARE, check_share
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,7 +44,7 @@ def watch(
     optimizer: Any,
     *,
     loss: Callable[..., Any] | None = None,
-    budget: float = 0.02,
+    budget: float = SHARE,
     store: str | Path | Store | None = None,
     name: str | None = None,
     data: Any = None,
@@ -54,16 +53,18 @@ def watch(
 ) -> attach.Watch:
     """Watches anyone's loop: `with tw.watch(model, optimizer, loss=criterion) as w: ...`.
 
-    Nothing has to be called inside. `budget` is the share of time that watching may take, all in
-    all. `data=(X, y)` and `valid` let it compare with what simple learners reach on the same
-    examples; without them the opening batches must do. With `store` the readings are kept under
-    `name`, for `trainwright diagnose` and `report`.
+    Nothing has to be called inside. `optimizer` is one, several in a list, or None where weights
+    are moved by hand: a step is then what moves them. `budget` is the share of time that watching
+    may take, all in all. `data=(X, y)` and `valid` let it compare with what simple learners reach
+    on the same examples; without them the opening batches must do. With `store` the readings are
+    kept under `name`, for `trainwright diagnose` and `report`.
 
-    Raises TrainwrightError for a module without parameters, or an optimiser of another model.
+    Raises TrainwrightError for a module without parameters, an optimiser of another model, or a
+    budget that is not above 0 and at most 1.
     """
     from trainwright.run.attach import Watch
 
-    check_budget(budget)
+    check_share(budget)
     kept: Any = None
     record = None
     if store is not None:
@@ -72,16 +73,6 @@ def watch(
                            command="tw.watch(...)")  # fmt: skip
     return Watch(model, optimizer, loss=loss, budget=budget, store=kept, record=record, data=data,
                  valid=valid, batch_size=batch_size, speak=_spoken)  # fmt: skip
-
-
-def check_budget(budget: float) -> None:
-    """Raises TrainwrightError for what is no share of the training time."""
-    if not 0 < budget < 1:
-        raise TrainwrightError(
-            phrase("a budget of {budget} is not possible", budget=budget),
-            allowed=phrase("a share of the training time between 0 and 1, as 0.02"),
-            do=phrase("leave `budget` out for 2 %"),
-        )
 
 
 def check(
@@ -126,7 +117,7 @@ def check_recipe(
     """What is wrong with a recipe and its data before the first step."""
     from trainwright.diagnose.judge import judge
     from trainwright.run.assemble import assemble
-    from trainwright.run.observe import facts_of
+    from trainwright.run.facts import facts_of
     from trainwright.run.surroundings import own_randomness
 
     with own_randomness(recipe.seed):

@@ -94,9 +94,32 @@ def test_a_script_that_never_trains_is_told_what_could_not_be_seen(script):
     assert "no network was called" in done.stderr
 
 
-def test_a_script_without_an_optimiser_is_told_what_could_not_be_seen(script):
-    text = TRAIN.format(head="", end="").replace("optimizer.step()", (
-        "[p.data.add_(p.grad, alpha=-0.1) for p in model.parameters()]"))  # fmt: skip
+BY_HAND = {
+    "data": "[p.data.add_(p.grad, alpha=-0.5) for p in model.parameters()]",
+    "no_grad": """with torch.no_grad():
+            for p in model.parameters():
+                p -= 0.5 * p.grad""",
+}
+
+
+@pytest.mark.parametrize("update", BY_HAND)
+@pytest.mark.parametrize(("head", "codes"), [(", nn.Softmax(1)", ["L301"]), ("", [])])
+def test_a_script_that_updates_by_hand_is_judged_and_what_was_not_seen_is_said(
+    script, update, head, codes
+):
+    text = TRAIN.format(head=head, end="").replace("optimizer.step()", BY_HAND[update])
+    path = script(text)
+    done = watched(path, options=["--json"])
+    assert (done.returncode, done.stdout) == (0, plain(path).stdout)
+    verdict = json.loads(done.stderr)
+    assert [f["code"] for f in verdict["findings"]] == codes
+    assert verdict["steps"] == 12 * 16 - 1  # the first forward shows the network
+    assert any("no torch optimiser takes the steps" in u["reason"] for u in verdict["unseen"])
+
+
+def test_a_script_that_never_updates_is_told_what_could_not_be_seen(script):
+    text = TRAIN.format(head="", end="").replace("optimizer.step()", "pass").replace(
+        "range(12)", "range(1)")  # fmt: skip
     done = watched(script(text))
     assert done.returncode == 0
     assert "no torch optimiser took a step" in done.stderr
@@ -151,7 +174,7 @@ def test_a_script_that_is_not_there_is_wrong_use(tmp_path):
 def test_a_script_ended_by_a_signal_says_what_was_seen(script):
     text = TRAIN.format(head="", end="import time; print('ready', flush=True); time.sleep(60)")
     process = subprocess.Popen(
-        [sys.executable, "-m", "trainwright.cli.watched", "0.02", "", "", str(script(text))],
+        [sys.executable, "-m", "trainwright.cli.watched", "0.02", "", "", "", str(script(text))],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV,
     )  # fmt: skip
     for line in process.stdout:
@@ -162,3 +185,44 @@ def test_a_script_ended_by_a_signal_says_what_was_seen(script):
     _, error = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
     assert "nothing wrong found" in error
+
+
+KILLED = "import os, signal; sys.stdout.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+
+
+def test_a_killed_script_is_judged_by_what_was_read_until_then(script, tmp_path):
+    text = TRAIN.format(head="", end=KILLED).replace("Adam(model.parameters(), 1e-2)",
+                                                    "SGD(model.parameters(), 60.0)")  # fmt: skip
+    done = watched(script(text))
+    assert done.returncode == 128 + signal.SIGKILL
+    assert done.stdout.startswith("loss ")
+    first, *rest = done.stderr.splitlines()
+    assert first == (
+        "the script was ended by signal 9 (a common reason is that memory ran out); "
+        "the verdict is of what was read until then"
+    )
+    assert "A401" in "".join(rest)
+    place = tmp_path / "verdict.json"
+    done = watched(script(text), options=["--json", "--report", str(place)])
+    assert len(done.stderr.splitlines()) == 1
+    verdict = json.loads(place.read_text())
+    assert [f["code"] for f in verdict["findings"]] == ["A401"]
+    assert any("killed" in u["reason"] for u in verdict["unseen"])
+    assert verdict["steps"] >= 6  # what the opening alone reads
+
+
+def test_a_script_killed_before_it_trains_has_no_verdict_and_says_so(script):
+    done = watched(script(f"import sys\n{KILLED}"))
+    assert done.returncode == 128 + signal.SIGKILL
+    assert done.stderr == (
+        "the script was ended by signal 9 (a common reason is that memory ran out); "
+        "nothing was read, so that there is no verdict\n"
+    )
+
+
+def test_another_signal_is_no_lack_of_memory(script):
+    done = watched(script("import os, signal; os.kill(os.getpid(), signal.SIGABRT)"))
+    assert done.returncode == 128 + signal.SIGABRT
+    assert done.stderr == (
+        "the script was ended by signal 6; nothing was read, so that there is no verdict\n"
+    )

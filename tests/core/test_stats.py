@@ -1,5 +1,7 @@
 """Intervals cover what they promise, and resampling is what the textbook says."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from trainwright.core.stats import (
     num_resamples,
     paired_difference,
     percentile_interval,
+    ratio_of_means,
     resample_weights,
     wilson,
 )
@@ -100,3 +103,33 @@ def test_more_rows_allow_fewer_resamples_but_never_too_few():
     assert num_resamples(100) == 2000
     assert num_resamples(100_000) == 200
     assert num_resamples(10**9) == 200
+
+
+@pytest.mark.parametrize("num", [5, 40])
+@pytest.mark.parametrize("mean", [3.0, 0.5])
+def test_the_interval_of_a_ratio_holds_the_truth_however_near_to_zero_the_denominator_is(num, mean):
+    generator, held, told = np.random.default_rng(0), 0, 0
+    for _ in range(600):
+        shared = generator.normal(0, 1, num)
+        x = mean + generator.normal(0, 1, num) + shared
+        y = 6.0 + generator.normal(0, 1, num) - shared
+        found = ratio_of_means(y, x)
+        if found is not None:
+            told += 1
+            held += found[1] <= 6.0 / mean <= found[2]
+            assert found[1] <= found[0] <= found[2]
+    assert told > 400
+    assert held / told == pytest.approx(0.95, abs=0.03)
+
+
+def test_a_ratio_over_what_may_be_zero_has_no_upper_end_and_over_less_than_zero_cannot_be_told():
+    y = np.array([10.0, 11.0, 9.0, 10.5, 9.5, 10.0])
+    wild = np.array([4.0, -2.0, 1.0, -1.0, 3.0, 0.5])
+    found = ratio_of_means(y, wild)
+    assert found is not None
+    assert math.isinf(found[2])
+    assert 0 < found[1] < found[0]
+    assert ratio_of_means(y, -y) is None
+    assert ratio_of_means(wild - wild.mean(), wild) is None  # everything is possible
+    assert ratio_of_means(y[:3], y[:3]) is None
+    assert ratio_of_means(np.append(y, math.nan), np.append(y, 1.0)) == pytest.approx((1, 1, 1))

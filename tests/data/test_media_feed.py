@@ -126,6 +126,12 @@ def test_evaluation_sees_every_example_once_unchanged_and_again(paths):
     assert torch.equal(examples.targets(), torch.arange(NUM) % 2)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_files_are_picked_by_position_as_they_are_in_memory(paths, workers):
+    where = torch.tensor([5, 2, 20])
+    assert_equal([from_files(paths, workers).pick(where)], [from_memory(paths).pick(where)])
+
+
 def test_training_and_evaluation_may_run_side_by_side(paths):
     examples = from_files(paths, 1)
     feed = examples.feed(Shuffle(), 4)

@@ -89,3 +89,11 @@ def test_an_example_is_shown_by_the_names_of_its_features():
 @pytest.mark.parametrize("batch_size", [1, 1000])
 def test_batch_sizes_from_one_to_more_than_all(batch_size):
     assert take(make(7), batch_size, 0, 3)[2].target.shape[0] == min(7, batch_size)
+
+
+def test_examples_are_picked_by_position_without_augmentation():
+    examples = make(10, augment=jitter)
+    batch = examples.pick(torch.tensor([7, 0, 3]))
+    assert batch.rows.tolist() == [7, 0, 3]
+    assert torch.equal(batch.inputs[0], examples.inputs[0][[7, 0, 3]])
+    assert torch.equal(batch.target, examples.target[[7, 0, 3]])

@@ -153,6 +153,16 @@ def test_equal_rows_of_a_stream_fall_into_one_split(tmp_path):
     assert sum(map(len, sides)) == 60
 
 
+def test_rows_on_disk_are_picked_by_position(streamed):
+    whole = next(iter(streamed.train.batches(NUM)))
+    where = torch.tensor([11, 0, 7])
+    batch = streamed.train.pick(where)
+    assert torch.equal(batch.rows, where)
+    assert torch.equal(batch.target, whole.target[where])
+    for picked, every in zip(batch.inputs, whole.inputs, strict=True):
+        assert torch.equal(picked, every[where])
+
+
 def splits(prepared: Prepared):
     return [s for s in (prepared.train, prepared.valid, prepared.test) if s is not None]
 

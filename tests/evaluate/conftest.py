@@ -35,6 +35,10 @@ class FakeExamples:
             inputs = tuple(part[rows] for part in self.inputs)
             yield Batch(inputs=inputs, target=self.target[rows], rows=rows)
 
+    def pick(self, positions: torch.Tensor) -> Batch:
+        inputs = tuple(part[positions] for part in self.inputs)
+        return Batch(inputs=inputs, target=self.target[positions], rows=positions)
+
     def targets(self) -> torch.Tensor:
         return self.target
 

@@ -252,3 +252,19 @@ def test_a_language_model_that_flattens_for_its_loss_is_judged_position_by_posit
     assert facts.targets.task == "sequence"
     assert facts.loss is not None
     assert facts.loss.family == "cross_entropy"
+
+
+@pytest.mark.parametrize(("rate", "code"), [(60.0, "A401"), (1e-6, "A402")])
+def test_steps_taken_by_hand_are_judged_by_what_they_do(rate, code):
+    model, criterion = net(), nn.CrossEntropyLoss()
+    x, y = data()
+    own = torch.Generator().manual_seed(2)
+    with tw.watch(model, None, loss=criterion) as w:
+        for _ in range(400):
+            rows = torch.randint(0, len(x), (32,), generator=own)
+            model.zero_grad()
+            criterion(model(x[rows]), y[rows]).backward()
+            for p in model.parameters():
+                p.data.add_(p.grad, alpha=-rate)
+    assert codes(w.diagnose()) == [code]
+    assert w.history.num_steps == 400

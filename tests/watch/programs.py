@@ -374,9 +374,104 @@ def frozen(watching):
     return _state(model)
 
 
+class Gated(nn.Module):
+    """Every way to run gates: one layer packed, both directions, two layers, cells in a loop."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.LSTM(6, 5)
+        self.second = nn.GRU(5, 4, num_layers=2, bidirectional=True, dropout=0.2)
+        self.cell, self.last = nn.LSTMCell(8, 5), nn.GRUCell(5, 5)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x, lengths):
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths)
+        states, _ = nn.utils.rnn.pad_packed_sequence(self.first(packed)[0])
+        states, _ = self.second(states)
+        state, last = None, None
+        for now in states:
+            state = self.cell(now, state)
+            last = self.last(state[0], last)
+        return self.head(last)
+
+
+def gated(watching):
+    model = Gated()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    _, y = _data()
+    x = torch.randn(7, 48, 6, generator=torch.Generator().manual_seed(2))
+    with watching(model, optimizer):
+        for _ in range(15):
+            rows = torch.randperm(48)[:4]
+            optimizer.zero_grad()
+            F.cross_entropy(model(x[:, rows], [7, 6, 4, 2]), y[rows]).backward()
+            optimizer.step()
+    return _state(model)
+
+
+def by_hand(watching):
+    model, criterion = _mlp(), nn.CrossEntropyLoss()
+    X, y = _data()
+    with watching(model, None, loss=criterion):
+        for _ in range(60):
+            rows = torch.randperm(48)[:16]
+            criterion(model(X[rows]), y[rows]).backward()
+            with torch.no_grad():
+                for p in model.parameters():
+                    p.sub_(0.1 * p.grad)
+                    p.grad.zero_()
+    return _state(model)
+
+
+def by_data(watching):
+    model = _mlp()
+    X, y = _data()
+    with watching(model, None):
+        for _ in range(60):
+            rows = torch.randperm(48)[:16]
+            model.zero_grad()
+            F.cross_entropy(model(X[rows]), y[rows]).backward()
+            for p in model.parameters():
+                p.data.add_(p.grad, alpha=-0.1)
+    return _state(model)
+
+
+def by_autograd(watching):
+    model = _mlp()
+    X, y = _data()
+    with watching(model, None):
+        for _ in range(60):
+            rows = torch.randperm(48)[:16]
+            parameters = list(model.parameters())
+            loss = F.cross_entropy(model(X[rows]), y[rows])
+            gradients = torch.autograd.grad(loss, parameters)
+            with torch.no_grad():
+                for p, g in zip(parameters, gradients, strict=True):
+                    p.sub_(g, alpha=0.1)
+    return _state(model)
+
+
+def by_hand_accumulated(watching):
+    model = _mlp()
+    X, y = _data()
+    velocity = [torch.zeros_like(p) for p in model.parameters()]
+    with watching(model, None):
+        for _ in range(40):
+            for _ in range(3):
+                rows = torch.randperm(48)[:8]
+                (F.cross_entropy(model(X[rows]), y[rows]) / 3).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            for p, v in zip(model.parameters(), velocity, strict=True):
+                v.mul_(0.9).add_(p.grad)
+                p.data = p.data - 0.1 * v
+                p.grad = None
+    return _state(model)
+
+
 PROGRAMS = {f.__name__: f for f in (
-    mlp, convnet, lstm, transformer, gan, lbfgs, accumulation, clipping, autocast, scaler, sparse,
-    tied, second_order, graph_kept, checkpointed, functional, frozen,
+    mlp, convnet, lstm, gated, transformer, gan, lbfgs, accumulation, clipping, autocast, scaler,
+    sparse, tied, second_order, graph_kept, checkpointed, functional, frozen, by_hand, by_data,
+    by_autograd, by_hand_accumulated,
 )}  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from trainwright.watch.watcher import Watcher
 
 # what short steps make a watcher do without
 ECONOMIES = {"flight recorder", "loss of every step"}
+WITHOUT_OPTIMIZER = {"optimizer"}
 
 
 @pytest.mark.parametrize("name", list(PROGRAMS))
@@ -27,7 +28,8 @@ def test_weights_and_random_streams_are_bit_equal_with_and_without_watching(name
     assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
     watcher = kept[0]
     history = watcher.history()
-    assert set(watcher.unseen) <= ECONOMIES, dict(watcher.unseen)
+    by_hand = WITHOUT_OPTIMIZER if name.startswith("by_") else set()
+    assert by_hand <= set(watcher.unseen) <= ECONOMIES | by_hand, dict(watcher.unseen)
     assert len(history.steps) >= 6
     assert history.layers
     assert np.isfinite(history.by_step["loss"]).all()

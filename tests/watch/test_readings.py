@@ -12,7 +12,6 @@ from trainwright.model.nonlinearity import FLAT, nonlinearity
 from trainwright.watch.probes.collect import Activity
 from trainwright.watch.probes.layers import Layers
 from trainwright.watch.probes.probe import MAX_VALUES, sample
-from trainwright.watch.record import Noise
 from trainwright.watch.watcher import Watcher
 
 # what short steps make a watcher do without
@@ -357,22 +356,6 @@ def test_the_batch_score_is_the_share_that_is_right_or_the_share_explained(loss,
     assert history.by_step["batch_score"][0] == pytest.approx(
         float(expected(out, wanted)), abs=1e-5
     )
-
-
-def test_the_noise_scale_of_known_gradients_is_found_within_a_third():
-    generator = np.random.default_rng(0)
-    noise, signal, B = Noise(), np.full(400, 0.1), 10
-    found = []
-    for _ in range(200):
-        g, h = (signal + generator.normal(0, 1, 400) / math.sqrt(B) for _ in range(2))
-        found.append(noise.add(dot=float(g @ h), squares=float(g @ g + h @ h) / 2, batch_size=B))
-    assert np.nanmedian(found[50:]) == pytest.approx(400 / 4.0, rel=0.34)
-    noise = Noise()
-    lost = [
-        noise.add(dot=float(a @ b), squares=float(a @ a + b @ b) / 2, batch_size=B)
-        for a, b in (generator.normal(0, 1, (2, 400)) for _ in range(100))
-    ]
-    assert np.isnan(lost).mean() > 0.9
 
 
 def test_a_large_activation_is_thinned_and_keeps_all_its_units():

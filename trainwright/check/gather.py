@@ -26,7 +26,7 @@ from trainwright.check.optimizer import optimizer_facts
 from trainwright.check.pairing.answers import target_kind
 from trainwright.check.pairing.criterion import loss_facts
 from trainwright.check.pairing.head import head_facts
-from trainwright.check.reference import reference_facts
+from trainwright.check.reference import contradiction_facts, reference_facts
 from trainwright.check.sample import Criterion, Sample, sample_from
 from trainwright.check.score import final_score
 from trainwright.check.subject import Subject, same_random_states, sample_device, unwrapped
@@ -62,8 +62,8 @@ def gather(
     seconds: float = 1.0, reference: bool = True, weights: Mapping[str, Tensor] | None = None,
 ) -> Facts:  # fmt: skip
     """Facts of a program. `data` is (X, y), a DataLoader or a list of batches; so is `valid`.
-    Without `reference` no quick learners are asked what can be had. `weights` (by name) take the
-    place of the model's own while it is probed.
+    Without `reference` quick learners are not asked what can be had, only for labels that
+    contradict them. `weights` (by name) take the place of the model's own while it is probed.
 
     `seconds` is a soft limit: with big models fewer draws and learners are tried, and `unseen` says
     so. Training afterwards is bit-equal to training without it.
@@ -127,10 +127,11 @@ def _gathered(
     targets = tries.run("targets", lambda: target_facts(sample, held, outputs=shape, task=task,
                                                         kind=kind))  # fmt: skip
     score = None
-    if targets is not None and reference:
+    if targets is not None:
         known = targets
         score = tries.run("score", lambda: reference_facts(sample, held, known,
-                                                           seconds=0.4 * seconds))  # fmt: skip
+                                                           seconds=0.4 * seconds)
+                          if reference else contradiction_facts(sample, known))  # fmt: skip
     return Facts(
         inputs=tries.run("inputs", lambda: input_facts(sample, held)), targets=targets, head=head,
         loss=judged, model=network,

@@ -1,9 +1,11 @@
 """trainwright watch, diagnose, check, replay: what is wrong in a script, a run or a recipe."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -13,6 +15,7 @@ from trainwright.cli.output import console, error_console, print_json, refuse_pl
 from trainwright.core.errors import TrainwrightError, shown
 from trainwright.core.phrases import phrase
 from trainwright.core.words import say
+from trainwright.watch.share import SHARE, check_share
 
 Mute = Annotated[tuple[str, ...], Parameter(name="--mute", help=say("option.mute"))]
 Strict = Annotated[bool, Parameter(name="--strict", help=say("option.strict"), negative="")]
@@ -24,30 +27,48 @@ def watch(
     *arguments: Annotated[
         str, Parameter(name="ARGUMENTS", help=say("option.arguments"), allow_leading_hyphen=True)
     ],
-    budget: Annotated[float, Parameter(name="--budget", help=say("option.watch_budget"))] = 0.02,
+    budget: Annotated[float, Parameter(name="--budget", help=say("option.watch_budget"))] = SHARE,
     report: Annotated[str | None, Parameter(name="--report", help=say("option.verdict"))] = None,
     json: options.Json = False,
 ) -> int:
-    from trainwright.doctor import check_budget
-
     if not Path(script).is_file():
         raise TrainwrightError(
             phrase("there is no script {path}", path=shown(script)),
             allowed=phrase("a Python file that trains with torch"),
             do=phrase("`trainwright watch train.py --epochs 3`; options of ours come first"),
         )
-    check_budget(budget)
+    check_share(budget)
     if report is not None:
         with refuse_place(report, option="--report"):  # now, and not after an hour of training
             Path(report).touch()
-    words = [sys.executable, "-m", "trainwright.cli.watched", str(budget), report or "",
-             "json" if json else "", script, *arguments]  # fmt: skip
-    done = subprocess.run(words, check=False, env=dict(os.environ))
-    if done.returncode < 0:
-        print(phrase("the script was ended by signal {number}", number=-done.returncode),
-              file=sys.stderr)  # fmt: skip
-        return 128 - done.returncode
-    return done.returncode
+    with TemporaryDirectory(prefix="trainwright-") as folder:
+        trail = Path(folder) / "readings"
+        words = [sys.executable, "-m", "trainwright.cli.watched", str(budget), report or "",
+                 "json" if json else "", str(trail), script, *arguments]  # fmt: skip
+        code = subprocess.run(words, check=False, env=dict(os.environ)).returncode
+        if code < 0:
+            _tell_ended(-code, trail, report=report or "", as_json=json)
+    return code if code >= 0 else 128 - code
+
+
+def _tell_ended(number: int, trail: Path, *, report: str, as_json: bool) -> None:
+    """A signal has ended the script, which could not tell its verdict: what was read until then is
+    judged here, in the process that started it."""
+    from trainwright.cli.watched import tell
+    from trainwright.run.trail import diagnose_trail
+
+    found = diagnose_trail(trail) if trail.exists() else None
+    by = phrase("the script was ended by signal {number}", number=number)
+    if number == signal.SIGKILL:
+        by += phrase(" (a common reason is that memory ran out)")
+    then = (
+        phrase("; nothing was read, so that there is no verdict")
+        if found is None
+        else phrase("; the verdict is of what was read until then")
+    )
+    print(by + then, file=sys.stderr)
+    if found is not None:
+        tell(lambda: found, report=report, as_json=as_json)
 
 
 def diagnose(

@@ -1,5 +1,5 @@
 """What runs in the process of a watched script? The script itself, unchanged, as `__main__`; then
-the verdict. `python -m trainwright.cli.watched BUDGET REPORT JSON script.py [arguments]`."""
+the verdict. `python -m trainwright.cli.watched BUDGET REPORT JSON TRAIL script.py [arguments]`."""
 
 import json
 import os
@@ -7,16 +7,18 @@ import runpy
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from trainwright.core.diagnosis import Diagnosis
 from trainwright.run.discover import AfterImport, Discovery
 
 
 def main() -> int:
     """Runs the script; returns its exit code."""
-    budget, report, as_json, script, *arguments = sys.argv[1:]
-    discovery = Discovery(budget=float(budget))
+    budget, report, as_json, trail, script, *arguments = sys.argv[1:]
+    discovery = Discovery(budget=float(budget), trail=Path(trail) if trail else None)
     sys.argv = [script, *arguments]
     sys.path[0] = str(Path(script).resolve().parent)
     sys.meta_path.insert(0, AfterImport("torch", discovery.install))
@@ -27,7 +29,7 @@ def main() -> int:
     finally:
         sys.stdout.flush()
     if os.getpid() == process:  # a forked child of the script ends without a verdict
-        _tell(discovery, report, as_json == "json")
+        tell(discovery.diagnose, report=report, as_json=as_json == "json")
     return code
 
 
@@ -64,14 +66,14 @@ def _end(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _tell(discovery: Discovery, report: str, as_json: bool) -> None:
+def tell(diagnose: Callable[[], Diagnosis], *, report: str, as_json: bool) -> None:
     """The verdict, last: to the file `report`, else to the error stream, so that what the script
     printed can be piped on as it is. It never changes how the script ends."""
     from trainwright.cli.output import finite
     from trainwright.report.diagnosis import as_text
 
     try:
-        found = discovery.diagnose()
+        found = diagnose()
         text = json.dumps(finite(found.to_json()), default=str) if as_json else as_text(found)
         if report:
             Path(report).write_text(text + "\n", encoding="utf-8")

@@ -24,7 +24,8 @@ class Evidence:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One diagnosis. `kind` tells variants of a code apart (M206: constant, too_large, …);
-    `values` fill its sentence; `consequences` are findings that this one explains."""
+    `values` fill its sentence; `consequences` are findings that this one explains. A `note` is true
+    and does no harm: it is said beside the verdict and never counts against the program."""
 
     code: str
     name: str
@@ -39,6 +40,7 @@ class Finding:
     refuted_by: str = ""  # code of the sentence: what would show that this is not so
     remedies: tuple[str, ...] = ()
     consequences: tuple["Finding", ...] = ()
+    note: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ class Diagnosis:
     """The answer: at most three causes, the surest first, each with what it explains.
 
     `healthy` is the first thing said: nothing reached the confidence at which it is named.
-    `possible` are findings below that confidence.
+    `possible` are findings below that confidence: `suspected` ones, and `notes`.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -68,6 +70,14 @@ class Diagnosis:
     @property
     def healthy(self) -> bool:
         return not self.findings
+
+    @property
+    def notes(self) -> tuple[Finding, ...]:
+        return tuple(f for f in self.possible if f.note)
+
+    @property
+    def suspected(self) -> tuple[Finding, ...]:
+        return tuple(f for f in self.possible if not f.note)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the keys are stable."""

@@ -37,6 +37,8 @@ STEP_READINGS = {
     "output_majority": "share of the batch whose largest output is the commonest one",
     "batch_score": "accuracy on the batch, or 1 - MSE/variance for real targets",
     "noise_scale": "simple gradient noise scale, in examples (McCandlish 2018, eq. 2.9)",
+    "gradient_signal": "estimate of |G|^2 of the true gradient; unbiased, so it may be negative",
+    "gradient_noise": "estimate of tr(S), the variance of one example's gradient over parameters",
     "seconds_waiting": "between the last update and this forward",
     "seconds_computing": "forward and backward",
     "seconds_updating": "the optimiser's step",

@@ -10,6 +10,7 @@ CHUNK_BYTES = 1 << 24  # resampling weights held at once [assumed]
 MOST_DRAWS = (
     20_000_000  # row draws of one bootstrap, about 0.4 s on one core [measured: one thread]
 )
+FEWEST_PAIRS = 4  # below it the ends of an interval for a ratio of means say little [assumed]
 FEWEST_RESAMPLES = 200  # below it the ends of a 95 % interval rest on under 5 values [assumed]
 
 Statistic = Callable[[np.ndarray], np.ndarray]  # weights [resample, row] -> values [resample]
@@ -117,3 +118,35 @@ def paired_difference(
     count = resamples or num_resamples(num_rows)
     values = bootstrap(lambda w: first(w) - second(w), num_rows, resamples=count, seed=seed)
     return percentile_interval(values, level=level)
+
+
+def ratio_of_means(
+    numerator: np.ndarray, denominator: np.ndarray, *, level: float = 0.95
+) -> tuple[float, float, float] | None:
+    """(ratio, low, high) of two means that cannot be negative, from independent pairs [pair]; for
+    the readings gradient_noise and gradient_signal it is the simple noise scale, in examples.
+
+    The interval holds each r >= 0 for which mean(numerator - r denominator) is zero within
+    Student's t; `high` is infinite where the denominator may be zero. Pairs with NaN are left out.
+    None, it cannot be told, below FEWEST_PAIRS pairs, when the denominator's mean is not above
+    zero, or when every r is possible.
+
+    Source: Fieller 1954, Some problems in interval estimation, J. R. Stat. Soc. B 16(2), section 2.
+    """
+    from scipy.special import stdtrit
+
+    pairs = np.stack([numerator, denominator]).astype(float)
+    pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
+    num = pairs.shape[1]
+    if num < FEWEST_PAIRS:
+        return None
+    y, x = pairs.mean(axis=1)
+    slack = stdtrit(num - 1, (1 + level) / 2) ** 2 / num * np.cov(pairs)
+    # r is inside where a r² - 2 b r + c <= 0
+    a, b, c = x * x - slack[1, 1], x * y - slack[0, 1], y * y - slack[0, 0]
+    half = sqrt(max(b * b - a * c, 0.0))
+    if x <= 0 or (a <= 0 and c <= 0) or (a > 0 and b + half < 0):
+        return None
+    if a <= 0:
+        return y / x, c / (b + half), float("inf")
+    return max(y, 0.0) / x, max((b - half) / a, 0.0), (b + half) / a

@@ -87,6 +87,10 @@ class Examples(Protocol):
         """Each example once, in order, without augmentation; the last batch may be smaller."""
         ...
 
+    def pick(self, positions: Int64[Tensor, " batch"]) -> Batch:
+        """The examples at these positions, without augmentation."""
+        ...
+
     def targets(self) -> Targets:
         """The targets of all examples, as in `Batch.target`."""
         ...

@@ -69,6 +69,13 @@ class MemoryExamples:
                 rows=torch.arange(begin, end, device=self.target.device),
             )
 
+    def pick(self, positions: Int64[Tensor, " batch"]) -> Batch:
+        """See `Examples.pick`."""
+        rows = positions.to(self.target.device)
+        inputs = tuple(stored.index_select(0, rows) for stored in self.inputs)
+        inputs = self.transform(inputs) if self.transform else inputs
+        return Batch(inputs=inputs, target=self.target.index_select(0, rows), rows=rows)
+
     def targets(self) -> Targets:
         return self.target
 

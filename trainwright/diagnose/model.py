@@ -1,15 +1,18 @@
 """What is wrong with the network's build? Structure, mode and size; `layers` looks at what the
 signals do inside."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from trainwright.core.diagnosis import Finding
 from trainwright.core.facts import LayerFacts
 from trainwright.diagnose.case import SOLVED, CannotTell, Case
-from trainwright.diagnose.found import by_harm, found, seen
+from trainwright.diagnose.found import HARMLESS, by_harm, found, seen
 
 NARROW = 4  # units of a hidden layer through which everything must go [assumed]
 TURNED_UP = 1.2  # validation loss at the end over its lowest [assumed]
+USEFUL = 0.5  # share of the steps before which the best weights show the rest in vain [assumed]
 HEAVY_DROPOUT = 0.65  # share that is dropped; 0.5 is the usual most [paper: Srivastava 2014, 7.3]
 DEEP = 10  # layers from which on a plain chain is hard to train [paper: He 2015, fig. 1]
 WORSE_IN_EVAL = 0.3  # of the loss to gain, that is lost by calling eval on the same rows [assumed]
@@ -93,9 +96,10 @@ def overfitting(case: Case) -> Finding | CannotTell | None:
     Looks like: the validation loss turns up while the training loss goes on falling; simpler
         learners do better on new examples.
     Why it harms: the score that matters gets worse with every step.
-    Look-alikes: a leak in the other direction, a validation split too small to tell.
+    Look-alikes: a leak in the other direction, a validation split too small to tell; a run whose
+        best weights were kept before it did harm (a note).
     Exams: half_width, dropout_arm, more_data.
-    Remedies: keep_best_checkpoint, add_dropout, shrink, add_data.
+    Remedies: keep_best_checkpoint, stop_early, add_dropout, shrink, add_data.
     Source: lecture, overfitting; [assumed] thresholds.
     """
     score, curve = case.facts.score, case.history.valid.get("loss")
@@ -112,18 +116,24 @@ def overfitting(case: Case) -> Finding | CannotTell | None:
         turned = float(np.median(curve.values[-2:]) / max(1e-12, curve.values[low]))
         since = int(curve.steps[low])
     noise = 2 * np.sqrt(0.25 / max(1, score.num_valid))
-    if gap < max(0.08, noise) or score.train < 0.8:
-        return None
+    by_heart = gap >= max(0.08, noise) and score.train >= 0.8
     fits = case.unfitted is None or case.unfitted < 0.1
-    behind = short is not None and short > max(0.02, noise) and fits
-    if turned < TURNED_UP and not behind:
+    behind = by_heart and short is not None and short > max(0.02, noise) and fits
+    turn = seen("valid.turned_up", turned, TURNED_UP, "[assumed]", step=since)
+    best, steps = score.of_step or case.history.num_steps, case.history.num_steps
+    harmless = not by_heart or (short is not None and not behind)
+    if turned >= TURNED_UP and best < USEFUL * steps and harmless:
+        note = found("M208", HARMLESS, turn, kind="kept_best", since=since, best=best, steps=steps,
+                     remedies=["stop_early", "add_dropout", "shrink", "add_data"])  # fmt: skip
+        return replace(note, note=True)
+    if not by_heart or (turned < TURNED_UP and not behind):
         return None
     confidence = 0.75 + 0.2 * behind
     if turned < TURNED_UP:  # others do better on new examples: how much better decides
         confidence = by_harm(case, sure=0.8, unknown=0.6, spared=0.2)
     evidence = [seen("score.gap", gap, 0.08, "[assumed]")]
     if turned >= TURNED_UP:
-        evidence.insert(0, seen("valid.turned_up", turned, TURNED_UP, "[assumed]", step=since))
+        evidence.insert(0, turn)
     return found("M208", confidence, *evidence, since=since,
                  remedies=["keep_best_checkpoint", "add_dropout", "shrink", "add_data"],
                  gap=gap)  # fmt: skip

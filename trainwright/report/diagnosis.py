@@ -25,7 +25,7 @@ WIDEST = 110  # longer lines are hard to follow [assumed]
 _LABELS = tuple(
     f"diagnosis.{name}"
     for name in ("where", "when", "chain", "number", "refuted", "remedies", "consequences",
-                 "possible", "unseen", "muted", "overhead")
+                 "note", "possible", "unseen", "muted", "overhead")
 )  # fmt: skip
 _STYLES = {"critical": "red", "serious": "yellow", "minor": "cyan"}
 
@@ -166,9 +166,9 @@ def scope_words(diagnosis: Diagnosis) -> str:
 
 def suspicion_words(diagnosis: Diagnosis) -> str:
     """How near a healthy verdict was to another one."""
-    if not diagnosis.possible:
+    if not diagnosis.suspected:
         return say("diagnosis.none_suspected")
-    nearest = max(diagnosis.possible, key=lambda finding: finding.confidence)
+    nearest = max(diagnosis.suspected, key=lambda finding: finding.confidence)
     return say(
         "diagnosis.most_likely",
         name=f"{nearest.code} {words.rule_name(nearest.code, nearest.name)}",
@@ -253,11 +253,13 @@ def _consequences(finding: Finding) -> str:
 
 
 def _last(diagnosis: Diagnosis, flat: bool) -> Iterator[tuple[str, str]]:
-    if diagnosis.possible and not diagnosis.healthy:
+    for note in diagnosis.notes:
+        yield say("diagnosis.note"), words.note_line(note)
+    if diagnosis.suspected and not diagnosis.healthy:
         yield say("diagnosis.possible"), say("report.between").join(
             say("diagnosis.possible_one", percent=words.percent(one.confidence),
                 name=f"{one.code} {words.rule_name(one.code, one.name)}")
-            for one in diagnosis.possible[:2]
+            for one in diagnosis.suspected[:2]
         )  # fmt: skip
     groups = words.unseen_groups(diagnosis.unseen)
     if groups:

@@ -126,12 +126,12 @@ def _evidence_row(one: Evidence) -> list[Child]:
 
 
 def _last(diagnosis: Diagnosis) -> Html | None:
-    """Other possibilities, what could not be seen, what watching cost."""
-    lines: list[tuple[str, str]] = []
+    """Notes, other possibilities, what could not be seen, what watching cost."""
+    lines = [(say("diagnosis.note"), words.note_line(note)) for note in diagnosis.notes]
     possible = [
         say("diagnosis.possible_one", percent=words.percent(one.confidence),
             name=f"{one.code} {words.rule_name(one.code, one.name)}")
-        for one in diagnosis.possible
+        for one in diagnosis.suspected
     ]  # fmt: skip
     between = say("report.between")
     if possible and (diagnosis.findings or len(possible) > 1):

@@ -49,15 +49,28 @@ def other_names(code: str) -> list[str]:
 
 def sentence(finding: Finding) -> str:
     """What is wrong: of its kind where that has words, else of its rule."""
+    rule = f"rule.{finding.code}"
+    said = _filled((f"{rule}.kind.{finding.kind}", f"{rule}.what"), finding)
+    kind = f": {tame(finding.kind).replace('_', ' ')}" if finding.kind else ""
+    return said or rule_name(finding.code, finding.name) + kind
+
+
+def note_line(finding: Finding) -> str:
+    """`M208: The best weights, …`."""
+    said = _filled((f"rule.{finding.code}.note.{finding.kind}",), finding) or sentence(finding)
+    return tame(finding.code) + say("diagnosis.colon") + said
+
+
+def _filled(codes: Sequence[str], finding: Finding) -> str:
+    """The words of the first of the codes that the finding's values fill; empty if none."""
     values = {key: _plain(value) for key, value in finding.values.items()}
-    for code in (f"rule.{finding.code}.kind.{finding.kind}", f"rule.{finding.code}.what"):
+    for code in codes:
         if code in known_codes("en"):
             try:
                 return say(code, **values)
             except (KeyError, IndexError, ValueError, TypeError, AttributeError):
                 continue  # a finding of another version: its values do not fill the sentence
-    kind = f": {tame(finding.kind).replace('_', ' ')}" if finding.kind else ""
-    return rule_name(finding.code, finding.name) + kind
+    return ""
 
 
 def refutation(finding: Finding) -> str:

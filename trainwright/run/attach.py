@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -18,10 +19,12 @@ from trainwright.core.history import History
 from trainwright.core.phrases import phrase
 from trainwright.core.records import RunRecord, RunState
 from trainwright.diagnose.judge import judge
+from trainwright.run.trail import Trail
 from trainwright.store.contract import Reading, Store
 from trainwright.watch.flight import KeptBatch
 from trainwright.watch.probes.criterion import Flattening
 from trainwright.watch.replay import Replayed, replay
+from trainwright.watch.share import SHARE
 from trainwright.watch.watcher import Watcher
 
 KEPT_START_BYTES = 256 * 2**20  # weights at the start are kept for `check` up to this size
@@ -32,6 +35,7 @@ class Watch:
 
     Nothing has to be called inside the loop. Where the loss is a bare function, `w.loss(value)`
     tells it each step; `w.valid(loss=..., accuracy=...)` tells of the user's own validation.
+    Readings go to `store` under `record`, or to the file `trail` for `diagnose_trail`.
     """
 
     def __init__(
@@ -40,12 +44,13 @@ class Watch:
         optimizer: Any,
         *,
         loss: Callable[..., Any] | None = None,
-        budget: float = 0.02,
+        budget: float = SHARE,
         store: Store | None = None,
         record: RunRecord | None = None,
         data: Any = None,
         valid: Any = None,
         batch_size: int | None = None,
+        trail: Path | None = None,
         speak: Callable[[Diagnosis], Diagnosis] = lambda diagnosis: diagnosis,
     ) -> None:
         self._speak = speak
@@ -58,8 +63,10 @@ class Watch:
         self._facts: Facts | None = None
         self._start: dict[str, torch.Tensor] | None = None
         self._began = time.time()
-        self.watcher = Watcher(model, optimizer, loss=loss, budget=budget,
-                               sink=None if store is None else self._keep)  # fmt: skip
+        sink = self._keep if store is not None else None
+        if trail is not None:
+            sink = Trail(trail, lambda: self.watcher.layers)
+        self.watcher = Watcher(model, optimizer, loss=loss, budget=budget, sink=sink)
 
     # --- while it runs --------------------------------------------------------------------------
 

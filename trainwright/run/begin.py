@@ -12,6 +12,7 @@ from trainwright.recipe import Live, Recipe
 from trainwright.run.execute import Execution, nothing_to_resume
 from trainwright.run.messages import Listener
 from trainwright.store.contract import Store
+from trainwright.watch.share import SHARE
 
 
 def begin(
@@ -23,7 +24,7 @@ def begin(
     command: str,
     allow_code: bool,
     keeps: bool,
-    watch_budget: float = 0.02,
+    watch_budget: float,
 ) -> Execution:
     """A new run, ready to be run; it enters the store once its parts fit together."""
     record = RunRecord(
@@ -61,7 +62,7 @@ def go_on(
         do=f"tw.resume({record.id!r}, store=..., source=X, y=y, model=YourNet)",
     )  # fmt: skip
     return Execution(store=store, record=replace(record, stopped=None), recipe=recipe,
-                     listener=listener, allow_code=allow_code)  # fmt: skip
+                     listener=listener, allow_code=allow_code, watch_budget=SHARE)  # fmt: skip
 
 
 def recipe_of(record: RunRecord, live: Live, *, allowed: str, do: str) -> Recipe:

@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,14 +16,13 @@ from trainwright.core.diagnosis import Diagnosis, Unseen
 
 class Discovery:
     """Finds out by itself what a script trains. `install` once torch is there, `diagnose` at the
-    end. `budget` as in `tw.watch`."""
+    end. `budget` as in `tw.watch`; readings go to the file `trail` as they come."""
 
-    def __init__(self, *, budget: float) -> None:
-        self._budget = budget
+    def __init__(self, *, budget: float, trail: Path | None = None) -> None:
+        self._budget, self._trail = budget, trail
         self._depth = 0
         self._roots: list[Any] = []
-        self._optimizers: list[Any] = []  # that are watched
-        self._tried: list[Any] = []  # and those that turned out to be of another model
+        self._tried: list[Any] = []  # optimisers, those that turned out to be of another model too
         self._loss: Any = None
         self._handles: list[Any] = []
         self._failed: dict[str, str] = {}  # what we could not do -> why; never the script's trouble
@@ -60,6 +60,9 @@ class Discovery:
         self._depth += 1
         if self._depth > 1 or not torch.is_grad_enabled() or not module.training:
             return
+        if self.watch is not None and self.watch.watcher.num_steps:
+            self._end_search()  # no optimiser took that step
+            return
         trains = any(p.requires_grad for p in module.parameters())
         if trains and all(module is not root for root in self._roots):
             self._roots.append(module)
@@ -82,11 +85,13 @@ class Discovery:
         if all(optimizer is not known for known in self._tried):
             self._tried.append(optimizer)
             self.watch.adopt(optimizer)
-            self._optimizers.append(optimizer)
-        if self._handles:  # what is trained is known: calls of modules need no global hook any more
-            for handle in self._handles:
-                handle.remove()
-            self._handles = []
+        self._end_search()
+
+    def _end_search(self) -> None:
+        """What is trained is known: calls of modules need no global hook any more."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
 
     def _look(self) -> None:
         """Watches all outermost networks seen so far."""
@@ -94,7 +99,9 @@ class Discovery:
 
         if self.watch is not None:
             self.watch.watcher.detach()
-        self.watch = Watch(list(self._roots), None, loss=self._loss, budget=self._budget)
+        self.watch = Watch(
+            list(self._roots), None, loss=self._loss, budget=self._budget, trail=self._trail
+        )
         self.watch.attach()
 
     # --- afterwards -----------------------------------------------------------------------------
@@ -107,10 +114,6 @@ class Discovery:
             return Diagnosis(unseen=(Unseen(code="", missing="training", reason=reason), *failed))
         self.watch.watcher.detach()
         found: Diagnosis = self.watch.diagnose()
-        if not self._optimizers:
-            reason = "no torch optimiser took a step: gradients, updates and rates were not seen"
-            lacks = Unseen(code="", missing="optimizer", reason=reason)
-            found = replace(found, unseen=(lacks, *found.unseen))
         return replace(found, unseen=(*failed, *found.unseen))
 
 

@@ -2,8 +2,8 @@
 judgement; whatever interrupts it, the store is left in a state that opens and resumes."""
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -13,6 +13,8 @@ from trainwright.core.phrases import phrase
 from trainwright.core.records import Notice, RunRecord, RunState
 from trainwright.recipe import Recipe
 from trainwright.run.assemble import Assembly, assemble
+from trainwright.run.clock import Clock
+from trainwright.run.facts import Start, with_scores
 from trainwright.run.interrupt import Interruption
 from trainwright.run.judge import judge_run, look
 from trainwright.run.messages import (
@@ -26,7 +28,7 @@ from trainwright.run.messages import (
     Teller,
     Understood,
 )  # fmt: skip
-from trainwright.run.observe import Observation, with_scores
+from trainwright.run.observe import Observation
 from trainwright.run.surroundings import own_randomness, versions
 from trainwright.run.use import use_record
 from trainwright.store.contract import Headline, Lease, Reading, Store
@@ -48,23 +50,22 @@ class Execution:
     record: RunRecord
     recipe: Recipe
     listener: Listener
+    watch_budget: float  # share of the time that watching may take; 0: nobody watches
     allow_code: bool = False
     keeps: bool = True  # False: nothing can be resumed, so no checkpoint is made
-    watch_budget: float = 0.02  # share of the time that watching may take; 0: nobody watches
     observation: Observation | None = None
     assembly: Assembly | None = None
     checkpoints: Checkpoints = field(init=False)
     lease: Lease | None = None
     readings: list[Reading] = field(default_factory=list)
-    parts: dict[str, float] = field(init=False)
-    _inside: float = 0.0  # seconds of the parts within the part that is being timed
+    clock: Clock = field(init=False)
     _begun: bool = False  # the store says that it is running: from here on it is left in order
     _flushed: float = 0.0
     _told: float = 0.0
     _renewed: float = 0.0
 
     def __post_init__(self) -> None:
-        self.parts = dict(self.record.seconds_by_part)
+        self.clock = Clock(self.record.seconds_by_part)
         self.checkpoints = Checkpoints(store=self.store, run_id=self.record.id)
 
     def run(self, *, resume: bool) -> RunRecord:
@@ -106,11 +107,12 @@ class Execution:
             raise nothing_to_resume(self.record.id)
 
     def _assemble(self, *, resume: bool) -> None:
-        with self._timed("data"), Teller(self.listener) as tell:
+        with self.clock.timed("data"), Teller(self.listener) as tell:
             self.assembly = assemble(
                 self.recipe, allow_code=self.allow_code, tell=tell, resolved=self.record.resolved
             )
         prepared = self.assembly.prepared
+        start = self._start(self.assembly)
         if resume:
             self._same_data(prepared.understanding.fingerprint)
             for notice in self.checkpoints.restore(self.assembly.trainee):
@@ -131,10 +133,10 @@ class Execution:
             versions=versions(),
         )
         self.listener(Understood(run_id=self.record.id, understanding=prepared.understanding))
-        if self.watch_budget > 0:
-            with self._timed("watch"):
+        if start is not None:
+            with self.clock.timed("watch"):
                 self.observation = Observation(
-                    self.assembly, self.record, self._keep_reading, self.watch_budget
+                    self.assembly, start, self._keep_reading, self.watch_budget
                 )
 
     def _train(self, interruption: Interruption) -> RunState:
@@ -152,7 +154,7 @@ class Execution:
         )
         state: RunState = "finished"
         waited = assembly.trainee.waited
-        with self._timed("train"):
+        with self.clock.timed("train"):
             for event in events:
                 match event:
                     case Stepped():
@@ -176,13 +178,13 @@ class Execution:
                             )
             events.close()
         self._stop_watching()
-        self._move(assembly.trainee.waited - waited, to="input")
+        self.clock.move(assembly.trainee.waited - waited, "train", to="input")
         planned, total = assembly.plan.total_steps, assembly.trainee.total_steps
         if planned is not None and total is not None and total < planned:
             values = {"planned": planned, "steps": total, "seconds": assembly.plan.seconds}
             self._say(Notice(code="budget_shortened", values=values))
         if self.keeps and assembly.trainee.step:
-            with self._timed("checkpoint"):
+            with self.clock.timed("checkpoint"):
                 self.checkpoints.save(assembly.trainee)
         self._flush()
         return state
@@ -197,13 +199,13 @@ class Execution:
         assembly.module.load_state_dict(weights)
         assembly.module.eval()
         if self.keeps:
-            with self._timed("checkpoint"):
+            with self.clock.timed("checkpoint"):
                 self.checkpoints.save_weights(
                     weights, step=step, kind="final", plain=use_record(assembly)
                 )
         self.record = replace(self.record, chosen_step=step, weights_sha256=weights_sha256(weights))
         try:
-            judged = judge_run(self.record, assembly, self.listener, self.parts)
+            judged = judge_run(self.record, assembly, self.listener, self.clock.parts)
             self.record = with_scores(judged)
         except KeyboardInterrupt:
             return self._stopped("interrupted", Notice(code="interrupted"))
@@ -230,7 +232,7 @@ class Execution:
             self._housekeep(mean, assembly)
         if self.keeps and self.checkpoints.is_due():
             self._flush()
-            with self._timed("checkpoint"):
+            with self.clock.timed("checkpoint"):
                 self.checkpoints.save(trainee)
 
     def _housekeep(self, loss: float, assembly: Assembly) -> None:
@@ -253,7 +255,7 @@ class Execution:
             )
         if now - self._flushed > FLUSH_SECONDS:
             self._flush()
-            self._tell_changes()
+            self._tell_changes(assembly)
         if now - self._renewed > RENEW_SECONDS and self.lease is not None:
             self._renewed = now
             self.store.renew(self.lease)
@@ -272,21 +274,34 @@ class Execution:
 
     # --- watching -------------------------------------------------------------------------------
 
+    def _start(self, assembly: Assembly) -> Start | None:
+        """The run before its first step, to be measured later: taken before a checkpoint's weights
+        are put in."""
+        if self.watch_budget <= 0:
+            return None
+        with self.clock.timed("watch"):
+            return Start(assembly, self.record.facts)
+
     def _keep_reading(self, reading: Reading) -> None:
         self.readings.append(reading)
 
-    def _tell_changes(self) -> None:
-        if self.observation is not None:
+    def _tell_changes(self, assembly: Assembly) -> None:
+        """Rules are not asked while steps are timed to make a budget of seconds one of steps."""
+        timing = assembly.plan.seconds is not None and not assembly.trainee.paced
+        if self.observation is None or timing:
+            return
+        with self.clock.timed("watch"):
             opened, closed = self.observation.changes()
-            for finding in opened:
-                self.listener(Diagnosed(finding=finding, open=True))
-            for finding in closed:
-                self.listener(Diagnosed(finding=finding, open=False))
+        for finding in opened:
+            self.listener(Diagnosed(finding=finding, open=True))
+        for finding in closed:
+            self.listener(Diagnosed(finding=finding, open=False))
 
-    def _stop_watching(self) -> None:
+    def _stop_watching(self, *, measure: bool = True) -> None:
         """Takes the instruments off; what rules need later goes into the record."""
         if self.observation is not None:
-            self.record = self.observation.close(self.record)
+            with self.clock.timed("watch"):
+                self.record = self.observation.close(self.record, measure=measure)
             self.observation = None
 
     # --- record ---------------------------------------------------------------------------------
@@ -308,7 +323,7 @@ class Execution:
                 "steps": trainee.step,
                 "total_steps": trainee.total_steps,
                 "examples": trainee.step * plan.examples_per_step,
-                "seconds_by_part": dict(self.parts),
+                "seconds_by_part": dict(self.clock.parts),
             }
         self.record = replace(self.record, **changes)  # pyright: ignore[reportArgumentType]
         self.store.save_run(self.record, headline=self._headline())
@@ -338,7 +353,7 @@ class Execution:
         """Keeps what can be kept after an error that is not ours to handle."""
         if not self._begun:
             return
-        self._stop_watching()
+        self._stop_watching(measure=not isinstance(error, KeyboardInterrupt))
         state: RunState = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         words = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
         crashed = Notice(code="crashed", values=words)
@@ -363,31 +378,14 @@ class Execution:
             with suppress(StoreError):  # else it expires by itself
                 self.store.release(self.lease)
 
-    @contextmanager
-    def _timed(self, part: str) -> Iterator[None]:
-        """Counts the seconds inside to `part`, but for those that a part inside it counts."""
-        began, outside = time.perf_counter(), self._inside
-        self._inside = 0.0
-        try:
-            yield
-        finally:
-            took = time.perf_counter() - began
-            self.parts[part] = self.parts.get(part, 0.0) + took - self._inside
-            self._inside = outside + took
-
     def _look(self, assembly: Assembly) -> Look:
         measure_now = look(assembly)
 
         def timed() -> Mapping[str, float]:
-            with self._timed("evaluate"):
+            with self.clock.timed("evaluate"):
                 return measure_now()
 
         return timed
-
-    def _move(self, seconds: float, *, to: str) -> None:
-        """Takes seconds that were counted to training into a part of their own."""
-        self.parts["train"] -= seconds
-        self.parts[to] = self.parts.get(to, 0.0) + seconds
 
 
 def nothing_to_resume(run_id: str) -> TrainwrightError:

@@ -20,7 +20,7 @@ def recall(record: RunRecord, readings: Sequence[Reading]) -> tuple[Facts, Histo
         readings, record.layers, num_steps=record.steps, overhead=record.overhead,
         unseen={} if watched else {"watch": "this run was not watched"},
     )  # fmt: skip
-    own = {kind: _curves([r for r in readings if r.kind == kind]) for kind in ("train", "valid")}
+    own = {kind: curves([r for r in readings if r.kind == kind]) for kind in ("train", "valid")}
     loss = history.loss if len(history.loss.steps) else own["train"].get("loss", history.loss)
     bad = [r.step for r in readings if r.kind == "non_finite"]
     bad += [int(step) for step in loss.steps[~np.isfinite(loss.values)][:1]]
@@ -31,7 +31,7 @@ def recall(record: RunRecord, readings: Sequence[Reading]) -> tuple[Facts, Histo
     return record.facts or Facts(unseen={"facts": "this run was not checked"}), history
 
 
-def _curves(readings: Sequence[Reading]) -> dict[str, Curve]:
+def curves(readings: Sequence[Reading]) -> dict[str, Curve]:
     """What our own loop measured, by metric."""
     names = dict.fromkeys(name for r in readings for name in r.values)
     found: dict[str, Curve] = {}

@@ -102,7 +102,7 @@ def take_again(
 
 
 def _which(record: RunRecord, readings: Sequence[Reading], step: int | None) -> int:
-    last = max(1, record.steps + 1)
+    last = _last(record)
     bad = next((r.step for r in readings if r.kind == "non_finite"), None)
     wanted = step if step is not None else bad
     if wanted is None:
@@ -117,10 +117,15 @@ def _which(record: RunRecord, readings: Sequence[Reading], step: int | None) -> 
     return wanted
 
 
+def _last(record: RunRecord) -> int:
+    """The last step that can be taken again; one that did not finish has begun another."""
+    return max(1, record.steps + (record.state != "finished"))
+
+
 def _not_taken(record: RunRecord, step: int) -> NoReturn:
     raise TrainwrightError(
         phrase("run {run} did not take step {step}", run=record.id, step=step),
-        allowed=phrase("a step from 1 to {last}", last=max(1, record.steps + 1)),
+        allowed=phrase("a step from 1 to {last}", last=_last(record)),
         do=phrase("name another with --step"),
     )
 

@@ -12,40 +12,34 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from trainwright.core.phrases import phrase
-from trainwright.watch.attach import (
-    Guard,
-    check_optimizer,
-    frames_compiled,
-    is_compiled,
-    wraps_compiled,
-)
+from trainwright.watch.attach import Guard, check_optimizer
 from trainwright.watch.budget import Purse, looks_odd, odd_above
+from trainwright.watch.by_hand import ByHand
 from trainwright.watch.flight import RING, Flight, Opening
 from trainwright.watch.lasting import LastingHooks
 from trainwright.watch.losses import LossBuffer
+from trainwright.watch.noise import Noise
 from trainwright.watch.probes.collect import Activity
 from trainwright.watch.probes.criterion import LossCall, by_example
 from trainwright.watch.probes.layers import Layers
 from trainwright.watch.probes.weights import Norms, Slot, slots_of
-from trainwright.watch.probes.window import Window
 from trainwright.watch.rates import Rates
-from trainwright.watch.record import Noise, Recorder
+from trainwright.watch.record import Recorder
 from trainwright.watch.sampled import SampledStep
+from trainwright.watch.sight import Sight
+from trainwright.watch.snapshots import Snapshots
 
 FINITE = sys.float_info.max
 LOSS_BLOCK = 256  # losses are moved together [measured: 0.2 us a step]
 TIMED_STEPS = 32  # plain steps after a sample that are timed; half of them are dearer than usual
-SNAPSHOT_SECONDS = 5.0
-SMALL_BYTES = 4_000_000  # weights that are copied at attachment, in about a millisecond
-COPY_BYTES_PER_SECOND = 2e9  # [assumed] for the price of a snapshot
 
 
 class Course:
     """The run of `models` under `purse`; what it reads goes to `recorder` and `flight`.
 
     `begin` and `end` put hooks in place and take them away. The first optimiser taken counts the
-    steps. Told by hooks, or by our own loop through `own_step`.
+    steps; until there is one, weights that move do. Told by hooks, or by our own loop through
+    `own_step`.
     """
 
     def __init__(
@@ -67,48 +61,43 @@ class Course:
         self.flight = Flight()
         self.guard = Guard()
         self.lasting = LastingHooks(self.guard)
-        self._window = Window(self.layers, self.guard.complain)
+        self._sight = Sight(models, self.layers, self.guard)
         self._sampling: SampledStep | None = None
+        self._hand: ByHand | None = None  # while no optimiser is known
         self._roots: list[nn.Module] = []
         self._running = self._own = self._second = self._told = False
-        self._root_called = self._open_early = self._compiled = False
-        self._no_layers, self._frames = "", 0
+        self._root_called = self._open_early = False
         self._cuda = any(p.is_cuda for p in self.layers.parameters)
-        self._bytes = sum(p.numel() * p.element_size() for p in self.layers.parameters)
+        self._snapshots = Snapshots(models, self.layers, self.flight, purse)
         self.losses, self.rates = LossBuffer(recorder), Rates(recorder)
         self._odd_above = FINITE  # a loss beyond this is looked at at once
         self.last_sampled = -1
         self._next = self._wake = 1
         self._quiet_until, self._timed = 0, False
         self._told_after = 0  # steps by which a told loss comes late
-        self._last_end = self._last_snapshot = 0.0
+        self._last_end = 0.0
         self.num_steps = 0
 
     def begin(self) -> None:
         """Hooks into place; the first step is a sampled one."""
         began = perf_counter()
         self._running = True
-        self._compiled = any(is_compiled(m) for m in self._models)
-        self._frames = frames_compiled()
         self.lasting.calibrate()
         self._purse.begin(began)
-        self._roots = [m for m in self._models if not self._compiled or wraps_compiled(m)]
+        self._roots = self._sight.begin()
         self.lasting.add_roots(self._roots, self._forward_begins)
         if isinstance(self.criterion, nn.Module):
             self.lasting.add_criterion(self.criterion, self._criterion_ran)
-        if self._compiled:
-            self._no_layers = phrase(
-                "the model is compiled: its layers are seen by their weights only"
-            )
         self._last_end = perf_counter()
-        if self.optimizers:
-            self._begin_steps()
+        self._begin_steps()
         self._purse.pay(perf_counter() - began)
 
     def end(self) -> None:
         """All hooks and the mode away; losses on their way are kept."""
         self._running = False
-        self._window_away()
+        if self._hand is not None:
+            self.guard.safely("last step", self._look_by_hand)
+        self._sight.shut()
         if self._sampling is not None:
             self._sampling.remove()
             self._sampling = None
@@ -128,6 +117,7 @@ class Course:
         self._slots = slots_of([*self.optimizers, optimizer], self.layers)
         self.optimizers.append(optimizer)
         if self._running and len(self.optimizers) == 1:
+            self._leave_hand()
             self._begin_steps()
 
     def take_loss(self, criterion: nn.Module) -> None:
@@ -169,9 +159,10 @@ class Course:
         """After each step of the first optimiser; but for the steps that follow a sample, where
         plain steps are timed, it returns at once until there is something to do."""
         step = self.num_steps = self.num_steps + 1
-        rate = self.optimizers[0].param_groups[0].get("lr")
-        if rate is not self.rates.seen:
-            self.rates.changed(step, rate)
+        if self.optimizers:
+            rate = self.optimizers[0].param_groups[0].get("lr")
+            if rate is not self.rates.seen:
+                self.rates.changed(step, rate)
         if step < self._quiet_until:
             return
         self.losses.close_steps(step - self._told_after)
@@ -228,6 +219,8 @@ class Course:
     ) -> None:
         if not torch.is_grad_enabled():
             return
+        if self._hand is not None:
+            self._look_by_hand()
         flight = self.flight
         flight.ring[flight.position % RING] = (self.num_steps + 1, args, named)
         flight.position += 1
@@ -238,7 +231,10 @@ class Course:
         self, sampling: SampledStep, args: tuple[Any, ...], named: Mapping[str, Any]
     ) -> None:
         began = perf_counter()
-        was, self._window.active = self._window.active, False
+        window = self._sight.window
+        was, window.active = window.active, False
+        if self._hand is not None:
+            self._hand.begin()
         first = sampling.seconds_forward is None
         sampling.forward_begins([*args, *named.values()])
         self._root_called = True
@@ -246,35 +242,56 @@ class Course:
             self.flight.note_random(sampling.step, cuda=self._cuda)
             if self._purse.in_opening and not self._own:
                 self._opening.take(args, named)
-        self._window.active = was
-        if not self._window.is_open and not self._no_layers:
-            self._open_window(sampling)
+        window.active = was
+        self._sight.open(sampling.probe)
         sampling.direct += perf_counter() - began
 
     # sampled steps ------------------------------------------------------------------------------
 
+    def _look_by_hand(self) -> None:
+        """A forward begins, or the end: the step that goes on may be over."""
+        hand, sampling, began = self._hand, self._sampling, perf_counter()
+        assert hand is not None, "only asked while no optimiser is known"
+        over = hand.is_over(sampled=sampling is not None)
+        if sampling is not None:
+            sampling.direct += perf_counter() - began
+        if over:
+            self._stepped()
+
+    def _leave_hand(self) -> None:
+        """An optimiser has turned up: what was going on is no step of its own."""
+        hand, self._hand = self._hand, None
+        sampling, self._sampling = self._sampling, None
+        if sampling is not None:
+            self._sight.shut()
+            sampling.remove()
+            self._purse.pay(sampling.direct)
+            self._opening.drop()
+        if hand is not None:
+            hand.leave()
+        if hand is not None and hand.held_elsewhere:  # its steps were parts of an accumulated one
+            self._recorder.forget()
+            self.losses, self.num_steps, self.last_sampled = LossBuffer(self._recorder), 0, -1
+
     def _begin_steps(self) -> None:
-        self.lasting.add_counter(self.optimizers[0], self._stepped)
+        if self.optimizers:
+            self.lasting.add_counter(self.optimizers[0], self._stepped)
+        else:
+            self._hand = ByHand(self.layers, self.lasting, self.guard, self._stepped)
+            self._slots = [self._hand.slot]
         self.lasting.price(self._purse, self.num_steps)
-        if self._bytes <= SMALL_BYTES:
-            self.flight.take_snapshot(self.num_steps, self._models)
-        self._last_snapshot = perf_counter()
+        self._snapshots.begin(self.num_steps)
         self._arm()
 
     def _arm(self) -> None:
         """The next step is sampled."""
         began = perf_counter()
         sampling = SampledStep(
-            self.num_steps + 1,
-            self.layers,
-            self._activity,
-            self._window,
-            self._slots,
-            began=self._last_end,
-            last_sampled=self.last_sampled,
-        )
+            self.num_steps + 1, self.layers, self._activity, self._sight.window, self._slots,
+            began=self._last_end, last_sampled=self.last_sampled,
+        )  # fmt: skip
         sampling.probe.complain = self.guard.complain
-        sampling.install(self._roots, self.guard.hook, first=self.optimizers[0])
+        sampling.install(self._roots, self.guard.hook, first=next(iter(self.optimizers), None))
         if "root" not in self.lasting:
             for root in self._roots:
                 hook = self.guard.hook("flight recorder", self._forward_begins)
@@ -283,27 +300,16 @@ class Course:
         if unheard and isinstance(self.criterion, nn.Module):
             hook = self.guard.hook("loss", self._criterion_ran)
             sampling.keep(self.criterion.register_forward_hook(hook))
-        if self._own or self.num_steps == 0:
+        self._sampling = sampling
+        if self._hand is not None:
+            self._hand.arm()
+        elif self._own or self.num_steps == 0:
             for slot in self._slots:
                 slot.keep_weights()
-        self._sampling = sampling
         # nobody knows yet whether the root itself will be called
-        if (self._open_early or self.num_steps == 0) and not self._no_layers:
-            self._open_window(sampling)
+        if self._open_early or (self.num_steps == 0 and self._hand is None):
+            self._sight.open(sampling.probe)
         sampling.direct += perf_counter() - began
-
-    def _open_window(self, sampling: SampledStep) -> None:
-        if not self._window.open(sampling.probe):
-            self.guard.unseen["layers"] = phrase(
-                "another mode of torch was active: layers were not seen on some steps"
-            )
-
-    def _window_away(self) -> None:
-        if not self._window.close():
-            self.guard.unseen["layers"] = phrase(
-                "steps and forwards run in different threads: layers are not seen"
-            )
-            self._no_layers = self.guard.unseen["layers"]
 
     def _finish(self) -> None:
         """The sampled step is over: read, record, settle the bill, plan the next."""
@@ -313,8 +319,10 @@ class Course:
         try:
             sampling.seconds_end = began
             sampling.remove()
-            self._window_away()
-            if not self._own:
+            self._sight.shut()
+            if self._hand is not None:
+                sampling.updated_by_hand()
+            elif not self._own:
                 sampling.updated(self._slots[0])
                 sampling.rate = float(self.optimizers[0].param_groups[0].get("lr", float("nan")))
             with torch.no_grad():
@@ -335,6 +343,9 @@ class Course:
                 self._recorder.add_losses([self.num_steps], [numbers["loss"]])
             self._after_sample(sampling)
         finally:
+            if self._hand is not None:
+                self._hand.finished(sampling.probe.num_backwards)
+                self.lasting.price(self._purse, self.num_steps)
             self.last_sampled = self.num_steps
             self._last_end = ended = perf_counter()
             direct = sampling.direct + ended - began
@@ -346,20 +357,8 @@ class Course:
         self.flight.keep_within()
         if not self._root_called and not self._own:
             self._open_early = True
-        if not self._compiled and not self._no_layers and frames_compiled() > self._frames:
-            self._no_layers = phrase(
-                "parts of the program are compiled: layers are seen by their weights only"
-            )
-        if self._no_layers:
-            self.guard.unseen["layers"] = self._no_layers
-        now = perf_counter()
-        price = self._bytes / COPY_BYTES_PER_SECOND
-        if (
-            now - self._last_snapshot > SNAPSHOT_SECONDS
-            and self._purse.balance(now, self.num_steps) > 2 * price
-        ):
-            self.flight.take_snapshot(self.num_steps, self._models)
-            self._last_snapshot = now
+        self._sight.sampled()
+        self._snapshots.take_if_due(self.num_steps)
 
     def _plan(self, now: float, *, alone: bool) -> None:
         """After the opening, samples come in pairs: one gradient beside the next."""

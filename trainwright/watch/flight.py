@@ -155,6 +155,10 @@ class Opening:
             self._room -= size
             self._batch = tuple(map(_copy, args)), {n: _copy(v) for n, v in named.items()}
 
+    def drop(self) -> None:
+        """What was taken is part of no step."""
+        self._batch = None
+
     def close(self, step: int, outputs: Tensor | None, targets: Tensor | None) -> None:
         """The step is over: the batch that was taken is kept with what came of it."""
         if self._batch is not None:

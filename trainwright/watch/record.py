@@ -17,41 +17,6 @@ MAX_SAMPLE_BYTES = 9_000_000  # of the layers' readings, float32
 MAX_LOSSES = 100_000
 MAX_PENDING = 500  # readings kept for a sink that cannot take them
 KEPT_OPENING = 20
-NOISE_DECAY = 0.9
-NOISE_LEAST = 4  # pairs before a noise scale is given [assumed]
-
-
-@dataclass(slots=True)
-class Noise:
-    """Simple noise scale tr(S)/|G|^2 in examples, from pairs of successive gradients g, h of B
-    examples: |G|^2 ~ g.h and tr(S)/B ~ (|g|^2 + |h|^2)/2 - g.h, averaged apart.
-
-    Source: McCandlish et al. 2018, arXiv:1812.06162, equation 2.9 and appendix A.1 (the averages).
-    """
-
-    signal: float = 0.0
-    signal_square: float = 0.0
-    noise: float = 0.0
-    weight: float = 0.0
-    pairs: int = 0
-
-    def add(self, *, dot: float, squares: float, batch_size: int) -> float:
-        """One more pair (`squares`: mean of |g|^2 and |h|^2); NaN while the signal is within
-        three times its own standard error [measured: pure noise passes in 5 % of samples]."""
-        if not (math.isfinite(dot) and math.isfinite(squares)):
-            return math.nan
-        keep = NOISE_DECAY
-        self.signal = keep * self.signal + (1 - keep) * dot
-        self.signal_square = keep * self.signal_square + (1 - keep) * dot * dot
-        self.noise = keep * self.noise + (1 - keep) * (squares - dot) * batch_size
-        self.weight = keep * self.weight + (1 - keep)
-        self.pairs += 1
-        mean = self.signal / self.weight
-        spread = math.sqrt(max(self.signal_square / self.weight - mean * mean, 0.0))
-        effective = min(self.pairs, (1 + keep) / (1 - keep))
-        if self.pairs < NOISE_LEAST or mean <= 3 * spread / math.sqrt(effective):
-            return math.nan
-        return max(self.noise / self.weight, 0.0) / mean
 
 
 class Losses:
@@ -198,6 +163,12 @@ class Recorder:
             del self._pending[:-MAX_PENDING]
         else:
             self._pending.clear()
+
+    def forget(self) -> None:
+        """Nothing was read so far; what was told stays."""
+        self._samples, self._pairs, self.losses = [], [], Losses()
+        self._stride, self._num_pairs = 1, 0
+        self._last_step, self._was_second = -1, False
 
     def flush(self) -> None:
         """Tries once more to hand on what waits."""

@@ -12,13 +12,14 @@ from torch.optim import Optimizer
 
 from trainwright.core.history import LAYER_READINGS
 from trainwright.watch.attach import Hook
+from trainwright.watch.noise import Noise, from_successive
 from trainwright.watch.probes.collect import Activity
 from trainwright.watch.probes.layers import Layers
+from trainwright.watch.probes.microbatches import MicroBatches
 from trainwright.watch.probes.outputs import output_values, put_outputs
 from trainwright.watch.probes.probe import Probe
 from trainwright.watch.probes.weights import Fetched, Norms, Slot
 from trainwright.watch.probes.window import Window
-from trainwright.watch.record import Noise
 
 
 class SampledStep:
@@ -47,6 +48,7 @@ class SampledStep:
         self.batch_size = 0
         self.rate = math.nan
         self.loss_seen = False
+        self._by_hand = False
         self.training = math.nan  # the root's mode in forward: 1 training, 0 not
 
     def install(
@@ -70,6 +72,10 @@ class SampledStep:
             key=lambda p: p.numel(),
             default=None,
         )
+        if len(models) == len(self._slots) == 1:
+            self.probe.micro = MicroBatches(self._slots[0].parameters)
+        if first is None:
+            self.probe.hold = self._slots[0].hold_gradients
 
     def keep(self, handle: Any) -> None:
         """One more hook that ends with this step."""
@@ -86,8 +92,9 @@ class SampledStep:
         if self.seconds_forward is None:
             self.seconds_forward = perf_counter()
         first = next((t for t in inputs if isinstance(t, Tensor)), None)
-        if first is not None and first.dim():
-            self.batch_size += first.shape[0]
+        num_examples = first.shape[0] if first is not None and first.dim() else 0
+        self.batch_size += num_examples
+        self.probe.micro.forward(num_examples)
 
     def _root_output(self, module: nn.Module, args: Any, out: Any) -> None:
         if torch.is_grad_enabled():
@@ -127,6 +134,14 @@ class SampledStep:
             first=slot is self._slots[0],
         )
 
+    def updated_by_hand(self) -> None:
+        """No optimiser has moved the weights; when they were moved is not seen."""
+        self._by_hand = True
+        self.seconds_step, self.seconds_end = self.probe.seconds_backward or None, None
+        self._close_window()
+        self._slots[0].keep_gradients(self.probe.collector, self.probe.layers)
+        self.updated(self._slots[0])
+
     def own_update(self) -> None:
         """Our own loop has stepped all optimisers; weights before were kept when this was armed."""
         self.seconds_step = self.probe.seconds_backward or None
@@ -157,9 +172,11 @@ class SampledStep:
             collector.put("backward_loss", tensor)
         if probe.backward_norm is not None:
             collector.put("backward_norm", probe.backward_norm)
-            probe.put_norm_now()
+            if not self._by_hand:  # it may have been cleared
+                probe.put_norm_now()
         if probe.unscaled_by is not None:
             collector.put("unscaled_by", probe.unscaled_by)
+        probe.micro.put(collector)
         probe.layers.add_rest()
         fetched = collector.fetch()
         self.loss_seen = any(k in fetched for k in ("loss", "function_loss", "backward_loss"))
@@ -190,17 +207,15 @@ class SampledStep:
             clip /= _first(fetched, "unscaled_by")
         began, ended = self.seconds_step, self.seconds_end
         forward = self.seconds_forward
-        scale = math.nan
-        if self.batch_size:
-            dot, squares = totals["gradient_dot"], (square + before) / 2
-            scale = noise.add(dot=dot, squares=squares, batch_size=self.batch_size)
+        squares, dot = (square + before) / 2, totals["gradient_dot"]
+        pair = from_successive(dot=dot, squares=squares, batch_size=self.batch_size)
+        micro = self.probe.micro.parts(fetched)
         return {
             "loss": self._loss(fetched),
             "gradient_norm_all": math.sqrt(square) if square >= 0 else square,
             "clip_ratio": clip,
             "learning_rate": self.rate,
-            "noise_scale": scale,
-            "seconds_waiting": forward - self.began if forward else math.nan,
+            "seconds_waiting": forward - self.began if forward and not self._by_hand else math.nan,
             "seconds_computing": began - forward if began and forward else math.nan,
             "seconds_updating": ended - began if began and ended else math.nan,
             "num_backwards": float(self.probe.num_backwards or math.nan),
@@ -212,7 +227,7 @@ class SampledStep:
             else math.nan,
             "train_mode": self.training,
             "penalty_share": _penalty_share(fetched),
-        }
+        } | noise.readings(self.step, micro, pair)
 
     def _loss(self, fetched: Fetched) -> float:
         """The criterion's, told, or what backward was called on; a scaler's 2^k divided out."""

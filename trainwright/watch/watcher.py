@@ -9,7 +9,6 @@ from typing import Any, Protocol, Self
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from trainwright.core.errors import TrainwrightError
 from trainwright.core.history import History
 from trainwright.core.phrases import phrase
 from trainwright.store.contract import Reading
@@ -19,6 +18,7 @@ from trainwright.watch.course import Course
 from trainwright.watch.flight import Flight, KeptBatch, Opening
 from trainwright.watch.probes.criterion import LossCall
 from trainwright.watch.record import Recorder
+from trainwright.watch.share import SHARE, check_share
 
 
 class RowBatch(Protocol):
@@ -29,8 +29,8 @@ class RowBatch(Protocol):
 
 
 class Watcher:
-    """Watches `model` (one or several) while `optimizer` (one, several, or None: adopted later)
-    trains it, at no more than `budget` as a share of time.
+    """Watches `model` (one or several) while `optimizer` (one, several, or None: weights are moved
+    by hand, or one is adopted later) trains it, at no more than `budget` as a share of time.
 
     `loss`: the criterion; a module's outputs are collected each step. `sink` gets readings as
     they come. The first optimiser's steps are the run's steps. `sample_bytes` caps the opening's
@@ -44,18 +44,13 @@ class Watcher:
         optimizer: Optimizer | Sequence[Optimizer] | None,
         *,
         loss: Callable[..., Any] | None = None,
-        budget: float = 0.02,
+        budget: float = SHARE,
         sink: Callable[[Sequence[Reading]], None] | None = None,
         sample_bytes: int = 8_000_000,
     ) -> None:
         self._models = [model] if isinstance(model, nn.Module) else list(model)
         check_models(self._models)
-        if not 0 < budget <= 1:
-            raise TrainwrightError(
-                phrase("budget is {budget}", budget=budget),
-                allowed=phrase("a share of time above 0, at most 1"),
-                do=phrase("leave it out (0.02), or write for example {example}", example=0.05),
-            )
+        check_share(budget)
         given = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer or [])
         self._purse, self._recorder = Purse(budget), Recorder(sink)
         self._opening = Opening(sample_bytes)
@@ -127,6 +122,10 @@ class Watcher:
             course.guard.unseen["optimizer_step"] = phrase(
                 "the optimiser took no step, though losses were computed"
             )
+        if self.num_steps == 0 and not course.optimizers:
+            course.guard.unseen["optimizer"] = phrase(
+                "no torch optimiser took a step, and no weight moved by hand"
+            )
         history = self._recorder.history(
             self.layers, num_steps=self.num_steps, overhead=self.overhead
         )
@@ -135,7 +134,7 @@ class Watcher:
 
     @property
     def num_steps(self) -> int:
-        """Steps of the first optimiser so far."""
+        """Steps of the first optimiser so far, and those by hand before there was one."""
         return self._course.num_steps
 
     @property

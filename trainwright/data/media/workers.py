@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Shaped, UInt64
+from jaxtyping import Int64, Shaped, UInt64
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -164,6 +164,14 @@ class FileExamples:
         stream = self._batches(chunks, None, 0)
         self._open.add(stream)
         return stream
+
+    def pick(self, positions: Int64[Tensor, " batch"]) -> Batch:
+        """See `Examples.pick`."""
+        stream = self._batches([positions.tolist()], None, 0)
+        try:
+            return next(stream)
+        finally:
+            stream.close()
 
     def targets(self) -> Targets:
         return self.target

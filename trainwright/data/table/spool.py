@@ -144,6 +144,12 @@ class SpooledExamples:
             end = min(begin + step, len(self))
             yield from self._cut(self.spool.read(begin, end), np.arange(begin, end), batch_size)
 
+    def pick(self, positions: Int64[Tensor, " batch"]) -> Batch:
+        """See `Examples.pick`."""
+        rows = positions.cpu().numpy()
+        records = np.concatenate([self.spool.read(row, row + 1) for row in rows.tolist()])
+        return next(self._cut(records, rows, len(rows)))
+
     def targets(self) -> Targets:
         parts = [
             self.spool.read(begin, min(begin + BLOCK_ROWS, len(self)))["target"]

@@ -13,7 +13,9 @@ from torch.nn import functional as F
 from trainwright.model.nonlinearity import Nonlinearity
 from trainwright.watch.probes.collect import Activity, Collector
 from trainwright.watch.probes.criterion import LossCall
+from trainwright.watch.probes.gates import gate_inputs
 from trainwright.watch.probes.layers import Layers
+from trainwright.watch.probes.microbatches import MicroBatches
 
 MAX_VALUES = 2**13  # of one activation are looked at [measured: 2 us an operation, 2**14: 4 us]
 MAX_CALLS = 8  # of one layer in one step; a cell in a long loop is sampled at its first ones
@@ -31,7 +33,6 @@ class Probe:
         self.collector = Collector()
         self._calls: dict[str, list[_Call]] = {}
         self._norm_sources: dict[str, str] = {}
-        self.nonlinearities: dict[str, str] = {}
         self.losses: list[Tensor] = []  # of loss functions
         self.backward_losses: list[Tensor] = []
         self.pair: tuple[str, Tensor, Tensor] | None = None  # loss function, outputs, targets
@@ -40,6 +41,8 @@ class Probe:
         self.unscaled_by: Tensor | None = None
         self.largest: Tensor | None = None  # the largest parameter: its gradient stands for all
         self.backward_norm: Tensor | None = None
+        self.micro = MicroBatches(())
+        self.hold: Callable[..., None] | None = None  # of a step by hand: copies its gradients
         self._before: tuple[Tensor | None, int, Tensor | None] | None = None
         self.num_backwards = 0
         self.num_examples = 0
@@ -47,21 +50,23 @@ class Probe:
 
     # told by the window --------------------------------------------------------------------
 
-    def layer_output(self, layer: str, out: Any, *, axis: int) -> None:
-        """A layer has run: its sums now, its gradient when backward reaches it."""
+    def layer_output(self, layer: str, out: Any, *, axis: int) -> bool:
+        """A layer has run: its sums now, its gradient when backward reaches it. False when this
+        call is not looked at."""
         if not isinstance(out, Tensor):
             data = getattr(out, "data", None)  # a packed sequence
             if not isinstance(data, Tensor):
-                return
+                return False
             out = data
         calls = self._calls.setdefault(layer, [])
         self.layers.index(layer)
         if len(calls) >= MAX_CALLS or not out.is_floating_point() or not out.numel():
-            return
+            return False
         call = _Call(sample(out, axis), self.complain)
         calls.append(call)
         if out.requires_grad and not out.is_leaf:
             out.register_hook(call.take_gradient)
+        return True
 
     def norm_of(self, layer: str, source: str) -> None:
         """The norm `layer` acts on the outputs of `source`."""
@@ -72,8 +77,6 @@ class Probe:
         owners = [layer]
         while owners[-1] in self._norm_sources and self._norm_sources[owners[-1]] not in owners:
             owners.append(self._norm_sources[owners[-1]])
-        for owner in owners:
-            self.nonlinearities.setdefault(owner, applied.name)
         if not given.is_floating_point() or (applied.low is None and applied.high is None):
             return
         values = sample(given, 1 if given.dim() > 3 else -1)
@@ -101,7 +104,12 @@ class Probe:
             )
         else:  # |h| >= tanh(2.6)
             self._put([layer], "saturated_share", _share_beyond(values, -0.989, 0.989))
-        self.nonlinearities.setdefault(layer, "relu" if "relu" in name else "tanh")
+
+    def gates(self, layer: str, name: str, args: Sequence[Any], out: Tensor) -> None:
+        """An LSTM or GRU, or a cell of one, has run: the share of all its gates, the candidate
+        among them, that lies in the flat part of their own non-linearity."""
+        inputs = gate_inputs(name, args, out)
+        self._put([layer], "saturated_share", _share_beyond(inputs, -1.0, 1.0))
 
     def norm_drift(self, layer: str, given: Tensor, running_mean: Tensor) -> None:
         """|running mean - batch mean| / batch sd, mean over channels, before they are updated."""
@@ -199,11 +207,15 @@ class Probe:
         held = None if gradient is None else gradient.abs().max()
         version = -1 if gradient is None else gradient._version
         self._before = (None if self.largest is None else self.largest.grad, version, held)
+        self.micro.before_pass(self.collector)
 
     def backward_ended(self) -> None:
         """It is through: what it added to, and how large the gradient is now. No hook on the
         parameter: torch keeps calling an empty one ever after [measured: 12 us a step]."""
         self.seconds_backward = perf_counter()
+        self.micro.after_pass(self.collector)
+        if self.hold is not None:
+            self.hold()
         gradient = self._gradient_of_largest()
         if gradient is None or self._before is None or self.largest is None:
             return
@@ -213,6 +225,14 @@ class Probe:
         if self.backward_norm is None:
             self.collector.put("stale", held if held is not None else gradient.new_zeros(()))
         self.backward_norm = torch.linalg.vector_norm(gradient.float())
+
+    def gradients_given(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+        """torch.autograd.grad has handed out gradients; those of a step by hand are its own."""
+        found = zip(parameters, gradients, strict=True)
+        by_id = {id(p): g for p, g in found if g is not None and self.layers.is_parameter(p)}
+        if self.hold is not None and by_id:
+            self.hold(by_id)
+            self.seconds_backward = perf_counter()
 
     def put_norm_now(self) -> None:
         """The norm of the same gradient as the optimiser got it."""

@@ -31,6 +31,7 @@ class Slot:
         self._old: list[Tensor] = []
         self._given: list[int] = []  # parameters that have a gradient now
         self._gradients: list[Tensor] = []
+        self._held: list[Tensor | None] = []  # gradients of a step by hand
         self._last: tuple[int, list[int], list[Tensor], list[Tensor]] | None = None
 
     def keep_weights(self) -> None:
@@ -41,15 +42,30 @@ class Slot:
             elif self._old:
                 torch._foreach_copy_(self._old, self.parameters)  # pyright: ignore[reportPrivateImportUsage]
 
+    def has_moved(self) -> bool:
+        """Whether a weight is another than when they were kept."""
+        with torch.no_grad():
+            pairs = zip(self.parameters, self._old, strict=True)
+            return any(not torch.equal(now, old) for now, old in pairs)
+
+    def hold_gradients(self, gradients: Mapping[int, Tensor] | None = None) -> None:
+        """Copies what a backward pass has left in `.grad`, or `gradients` by id of the parameter:
+        a step by hand may clear them before it is over."""
+        with torch.no_grad():
+            found = [p.grad if gradients is None else gradients.get(id(p)) for p in self.parameters]
+            self._held = [None if g is None else _dense(g).clone() for g in found]
+
     def keep_gradients(self, collector: Collector, layers: Layers) -> None:
         """Notes the gradients that the optimiser gets, and puts their norms."""
         if len(self._places) != len(self.parameters):
             self._places = [layers.index_of_parameter(p) for p in self.parameters]
-        found = [(i, p.grad) for i, p in enumerate(self.parameters)]
+        by_hand = self.optimizer is None
+        gradients = self._held if by_hand else [p.grad for p in self.parameters]
+        found, self._held = list(enumerate(gradients)), []
         self._given = [i for i, g in found if g is not None]
         self._gradients = [_dense(g) for _, g in found if g is not None]
         places = [self._places[i] for i in self._given]
-        collector.put_all("gradient", _norms(self._gradients), places)
+        collector.put_all("gradient", norms_of(self._gradients), places)
 
     def after(self, collector: Collector, step: int, *, last_sampled: int, first: bool) -> None:
         """The optimiser has stepped: norms of weights and updates, and the products with the step
@@ -57,8 +73,8 @@ class Slot:
         with torch.no_grad():
             updates = torch._foreach_sub(self.parameters, self._old)  # pyright: ignore[reportPrivateImportUsage]
             updates = list(updates)
-            collector.put_all("weight", _norms(self._old), self._places)
-            update_norms = _norms(updates)
+            collector.put_all("weight", norms_of(self._old), self._places)
+            update_norms = norms_of(updates)
             collector.put_all("update", update_norms, self._places)
             moved = [updates[i] for i in self._given]
             if first:
@@ -119,9 +135,9 @@ class Norms:
         self.totals = {
             "gradient": sum(gradient) if gradient else math.nan,
             "gradient_before": before.get("gradient", math.nan),
-            "gradient_dot": _total(fetched, "gradient_dot", 1),
-            "along": _total(fetched, "along", 1),
-            "update_given": _total(fetched, "update_given", 2),
+            "gradient_dot": total(fetched, "gradient_dot", 1),
+            "along": total(fetched, "along", 1),
+            "update_given": total(fetched, "update_given", 2),
         }
         self._last = squares
 
@@ -133,7 +149,8 @@ def _sum_by_layer(pairs: Iterable[tuple[int, float]], power: int) -> dict[int, f
     return sums
 
 
-def _total(fetched: Fetched, kind: str, power: int) -> float:
+def total(fetched: Fetched, kind: str, power: int) -> float:
+    """The sum of what was fetched of one kind, each to that power; NaN when there is nothing."""
     pairs = fetched.get(kind)
     return sum(v**power for _, v in pairs) if pairs else math.nan
 
@@ -153,6 +170,11 @@ def slots_of(optimizers: Sequence[Optimizer], layers: Layers) -> list[Slot]:
     return slots
 
 
+def slot_of_all(layers: Layers) -> Slot:
+    """All that trains, of no optimiser."""
+    return Slot(None, [p for p in layers.parameters if p.requires_grad and _fit(p)])
+
+
 def _fit(parameter: Tensor) -> bool:
     lazy = isinstance(parameter, UninitializedParameter)
     return parameter.is_floating_point() and not parameter.is_meta and not lazy
@@ -164,7 +186,8 @@ def _dense(gradient: Tensor | None) -> Tensor:
     return gradient.coalesce().values() if gradient.is_sparse else gradient
 
 
-def _norms(tensors: list[Tensor]) -> list[Tensor]:
+def norms_of(tensors: list[Tensor]) -> list[Tensor]:
+    """The L2 norm of each, at least in float32."""
     if not tensors:
         return []
     exact = (torch.float32, torch.float64)  # wider than what is asked for is refused by torch

@@ -284,6 +284,11 @@ class Window(TorchFunctionMode):
         if self.probe is not None:
             self.probe.backward_ended()
 
+    def _gradients(self, name: str, args: Any, kwargs: Any, out: Any) -> None:
+        inputs = args[1] if len(args) > 1 else kwargs.get("inputs", ())
+        if self.probe is not None:
+            self.probe.gradients_given([inputs] if isinstance(inputs, Tensor) else inputs, out)
+
     def _before_unscale(self, name: str, args: Any, kwargs: Any) -> None:
         if self.probe is not None and len(args) > 2:
             self.probe.unscaled_by = args[2].detach()
@@ -299,7 +304,7 @@ def _kinds() -> dict[str, str]:
     kinds |= dict.fromkeys([*FLAT, *(f"{n}_" for n in FLAT)], "activation")
     kinds |= dict.fromkeys(WEIGHTED, "weighted") | {"batch_norm": "batch_norm"}
     kinds |= dict.fromkeys(RECURRENT, "recurrent") | dict.fromkeys(PRODUCTS, "product")
-    kinds |= dict.fromkeys(LOSSES, "loss") | {"backward": "backward"}
+    kinds |= dict.fromkeys(LOSSES, "loss") | {"backward": "backward", "grad": "gradients"}
     kinds |= {
         "scaled_dot_product_attention": "attention",
         "multi_head_attention_forward": "multihead",
@@ -309,7 +314,7 @@ def _kinds() -> dict[str, str]:
 
 
 KIND = _kinds()
-ALWAYS = ("backward", "unscale")  # the others count only where a gradient is wanted
+ALWAYS = ("backward", "gradients", "unscale")  # the others count only where a gradient is wanted
 BEFORE: dict[str, Callable[..., None]] = {
     "batch_norm": Window._before_batch_norm, "activation": Window._before_activation,
     "attention": Window._before_attention, "backward": Window._before_backward,
@@ -319,5 +324,5 @@ AFTER: dict[str, Callable[..., None]] = {
     "pass": Window._pass_on, "weighted": Window._weighted, "batch_norm": Window._weighted,
     "recurrent": Window._recurrent, "product": Window._product, "activation": Window._activation,
     "attention": Window._attention, "multihead": Window._multihead, "loss": Window._loss,
-    "backward": Window._backward,
+    "backward": Window._backward, "gradients": Window._gradients,
 }  # fmt: skip
