@@ -62,7 +62,8 @@ def learning_rate_too_high(case: Case) -> Finding | CannotTell | None:
     if not case.trained:
         rate = unusual_rate(case)
         if rate is not None and rate > 10:
-            return _too_high(case, 0.6, [seen("learning_rate", _rate(case), "usual", "[paper]")], 0)
+            return _too_high(case, 0.6, [seen("learning_rate", _rate(case), "usual", "[paper]",
+                                              step=0)])  # fmt: skip
         return None
     ratio = case.update_ratio
     if ratio is None or not len(ratio):
@@ -99,13 +100,13 @@ def learning_rate_too_high(case: Case) -> Finding | CannotTell | None:
     plain = level > LARGE_UPDATE or case.diverged or (unusual is not None and unusual > 1)
     if not plain or points < 0.4 or (case.lost is not None and case.lost < 0.05):
         return None
-    since = min((e.step for e in evidence if e.step is not None), default=1)
     sure = min(0.97, 0.2 + points)
-    return _too_high(case, by_harm(case, sure=sure, unknown=sure), evidence, since)
+    return _too_high(case, by_harm(case, sure=sure, unknown=sure), evidence)
 
 
-def _too_high(case: Case, confidence: float, evidence: list[Evidence], since: int) -> Finding:
+def _too_high(case: Case, confidence: float, evidence: list[Evidence]) -> Finding:
     where = [e.where for e in evidence if e.where]
+    since = min((e.step for e in evidence if e.step is not None), default=1)
     return found("A401", confidence, *evidence, since=since, rate=_rate(case), where=where,
                  remedies=["lower_learning_rate", "warm_up", "clip_gradient_norm"])  # fmt: skip
 

@@ -169,9 +169,9 @@ def hook_seconds() -> tuple[float, float]:
     return max(before - plain, 0.0), max(after - plain, 0.0)
 
 
-def call_seconds(function: Callable[[], object]) -> float:
+def call_seconds(function: Callable[..., None]) -> float:
     """What one call of `function` costs through a hook, the best of three short runs."""
-    hook, best = Hook(lambda *_: function()), float("inf")
+    hook, best = Hook(function), float("inf")
     for _ in range(3):
         began = perf_counter()
         for _ in range(CALIBRATION_CALLS // 3):
