@@ -13,13 +13,16 @@ import step_time
 import torch
 from harness import arguments, header, interleaved, publish, ratios, timed
 from watch_loops import AFTER, BLOCK, NETS, Rounds, alone, middle, spread, step_seconds, watched
-from watch_memory import LAYERS, MODES, memory_table
+from watch_memory import LAYERS, memory_table
 from watch_peers import PEERS, peers_table
 
 LENGTHS = (1_000, 5_000, 20_000)
+CONTROL_STEPS = 5_000
+REPEATS = {"MLP": 2, "CNN": 1}  # of each round: the noise of the shorter step is twice as large
 BUDGETS = (0.01, 0.02, 0.05)
 PARTS = ("time", "budget", "peers", "fit", "memory")
 MEMORY_STEPS = 100_000
+MEMORY_STEP_SECONDS = 2.5e-3  # [assumed] of 50 layers, for the estimate
 NOTE = f"""Blocks of {BLOCK} steps in turn in one process, each step timed. Wall ratio: plain steps,
 sampled ones, the {AFTER} after a sampled one and the opening by their means, a step at most 1.5 times
 the median of its kind (the opening: 8 times): other processes cut in. CPU ratio: sums of all. The
@@ -31,13 +34,16 @@ Medians over n rounds (lowest-highest). One warm-up before, which pays the impor
 # time ---------------------------------------------------------------------------------------------
 
 
-def time_table(rounds: Rounds, *, threads: Sequence[int], lengths: Sequence[int], n: int) -> str:
+def time_table(
+    rounds: Rounds, *, threads: Sequence[int], lengths: Sequence[int], repeats: int
+) -> str:
     lines = ["| net | loss | threads | steps | n | us/step | watched/bare wall | CPU | metered | plain step, us more | sampled step, us more | after one, us more | samples | opening: steps, ms | losses read |", "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for count in threads:
         torch.set_num_threads(count)
         for net in NETS:
-            found = rounds.of(net, "alone", alone, length=lengths[-1], n=n)
-            lines.append(f"| {net} | module | {count} | {lengths[-1]} | {n} | {middle(found, 'step_us'):.0f} | control, both bare: {spread(found, 'wall')} | {middle(found, 'cpu'):.3f} | | | | | | | |")  # fmt: skip
+            n, length = repeats * REPEATS[net], min(CONTROL_STEPS, lengths[-1])
+            found = rounds.of(net, "alone", alone, length=length, n=n)
+            lines.append(f"| {net} | module | {count} | {length} | {n} | {middle(found, 'step_us'):.0f} | control, both bare: {spread(found, 'wall')} | {middle(found, 'cpu'):.3f} | | | | | | | |")  # fmt: skip
             print(lines[-1], flush=True)
             for criterion in (True, False):
                 for length in lengths if criterion else lengths[-1:]:
@@ -56,13 +62,14 @@ def _time_row(net, criterion: bool, threads: int, length: int, n: int, found) ->
     )
 
 
-def budget_table(rounds: Rounds, *, length: int, n: int) -> str:
+def budget_table(rounds: Rounds, *, length: int, repeats: int) -> str:
     lines = [
         "| net | budget | n | watched/bare wall | CPU | metered | points beside the budget, wall | of it plain steps | plain step, us more | samples | losses read |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     torch.set_num_threads(1)
     for net in NETS:
+        n = repeats * REPEATS[net]
         for budget in BUDGETS:
             found = rounds.of(net, str(budget), watched(budget), length=length, n=n)
             m = {k: middle(found, k) for k in found[0]}
@@ -75,7 +82,7 @@ def budget_table(rounds: Rounds, *, length: int, n: int) -> str:
 # our own loop -------------------------------------------------------------------------------------
 
 
-def fit_table(*, threads: Sequence[int], n: int) -> str:
+def fit_table(*, threads: Sequence[int], repeats: int) -> str:
     """Seconds of a step in `tw.fit`, watched as by default, over the bare loop's: step_time's way."""
     loops = {
         "bare": step_time.bare,
@@ -86,7 +93,7 @@ def fit_table(*, threads: Sequence[int], n: int) -> str:
     for count in threads:
         torch.set_num_threads(count)
         for net, (make, image) in NETS.items():
-            X, y = step_time.digits(image=image)
+            n, (X, y) = repeats * REPEATS[net], step_time.digits(image=image)
             for loop in loops.values():
                 loop(make, X, y, 2)
             contenders = {name: partial(_slope, loop, make, X, y) for name, loop in loops.items()}
@@ -110,24 +117,30 @@ def _slope(loop, make, X: torch.Tensor, y: torch.Tensor) -> float:
 
 def estimate(options, lengths: Sequence[int], length: int) -> dict[str, float]:
     """Minutes of each part here, from a hundred bare steps of each net."""
-    one = sum(step_seconds().values()) / 60  # minutes of one step of each net
-    threads, n = len(options.threads), options.rounds
-    pairs = 2.1 * n * one
+    seconds = step_seconds()
+    one = sum(seconds.values()) / 60  # minutes of one step of each net
+    repeated = options.rounds * sum(REPEATS[net] * seconds[net] for net in NETS) / 60
     epochs = 2.6 * (step_time.SHORT + step_time.LONG) * 28
+    threads, memory = len(options.threads), 1.15 * options.memory_steps
     return {
-        "time": threads * pairs * (sum(lengths) + 2 * lengths[-1]),
-        "budget": pairs * length * (2 if "time" in options.only else 3),
-        # [measured: a step beside peers takes 2.5 bare ones, mean over all and the controls]
-        "peers": threads * options.peer_rounds * 3.5 * one * options.peer_steps * (2 + len(PEERS)),
-        "fit": threads * n * one * epochs,
-        "memory": options.memory_rounds * len(MODES) * options.memory_steps * 2.5e-3 / 60,
+        "time": threads * 2.1 * repeated * (sum(lengths) + length + min(CONTROL_STEPS, length)),
+        "budget": 2.1 * repeated * length * (2 if "time" in options.only else 3),
+        # [measured: a step beside nobody and one beside a peer take 2.9 bare ones, mean over all]
+        "peers": threads * options.peer_rounds * 2.9 * one * options.peer_steps * (2 + len(PEERS)),
+        "fit": threads * repeated * epochs,
+        "memory": options.memory_rounds * 2 * memory * MEMORY_STEP_SECONDS / 60,
     }
 
 
 def main() -> None:
     parser = arguments(__doc__ or "")
-    parser.add_argument("--rounds", type=int, default=8, help="n of time, budget and fit; even")
-    parser.add_argument("--peer-rounds", type=int, default=4)
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=4,
+        help="n of time, budget and fit for the CNN, half of the MLP's; even",
+    )
+    parser.add_argument("--peer-rounds", type=int, default=2)
     parser.add_argument("--memory-rounds", type=int, default=1)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
@@ -144,12 +157,12 @@ def main() -> None:
     rounds.warm()
     minutes = {k: v for k, v in estimate(options, lengths, length).items() if k in options.only}
     print("estimate, minutes:", {k: round(v, 1) for k, v in minutes.items()}, "in all", round(sum(minutes.values())), flush=True)  # fmt: skip
-    common = {"threads": options.threads, "n": options.rounds}
+    common = {"threads": options.threads, "repeats": options.rounds}
     peers = {"threads": options.threads, "length": options.peer_steps, "n": options.peer_rounds}
     tables = {
         "time": ("Time", lambda: time_table(rounds, lengths=lengths, **common)),
         "budget": (f"Budgets, {length} steps, one thread. Must reach: within 0.5 points; at 2 %: wall <= 1.02",
-                   lambda: budget_table(rounds, length=length, n=options.rounds)),
+                   lambda: budget_table(rounds, length=length, repeats=options.rounds)),
         "peers": (f"Peers, {options.peer_steps} steps of each, in pairs; wall ratios by sums. What is done after the last step (reports) is not counted, nor processes beside ours (wandb has one)",
                   lambda: peers_table(rounds, folder=options.peers, **peers)),
         "fit": (f"tw.fit beside the bare loop: slope between {step_time.SHORT} and {step_time.LONG} epochs. Must reach: watched <= 0.97",
