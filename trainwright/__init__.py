@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from trainwright.core.errors import TrainwrightError
     from trainwright.doctor import Diagnosis, check, diagnose, watch
     from trainwright.recipe import Recipe
+    from trainwright.treatment import compare
 
 __version__ = "0.1.0"
 __all__ = [
-    "Diagnosis", "Recipe", "Run", "TrainwrightError", "check", "diagnose", "fit", "load", "resume",
-    "watch",
+    "Diagnosis", "Recipe", "Run", "TrainwrightError", "check", "compare", "diagnose", "fit", "load",
+    "resume", "watch",
 ]  # fmt: skip
 
 # Names are fetched on first use, so that `import trainwright` stays light.
@@ -31,6 +32,7 @@ _HOMES = {
     "TrainwrightError": "trainwright.core.errors",
     "Diagnosis": "trainwright.doctor",
     "check": "trainwright.doctor",
+    "compare": "trainwright.treatment",
     "diagnose": "trainwright.doctor",
     "watch": "trainwright.doctor",
     "fit": "trainwright.api",

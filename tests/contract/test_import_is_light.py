@@ -55,7 +55,7 @@ def test_help_is_shown_without_heavy_libraries():
 def test_the_public_names_are_these_and_each_can_be_had():
     code = (
         "import trainwright as tw\n"
-        "assert tw.__all__ == ['Diagnosis', 'Recipe', 'Run', 'TrainwrightError', 'check', "
+        "assert tw.__all__ == ['Diagnosis', 'Recipe', 'Run', 'TrainwrightError', 'check', 'compare', "
         "'diagnose', 'fit', 'load', 'resume', 'watch']\n"
         "assert all(getattr(tw, name) is not None for name in tw.__all__)"
     )

@@ -23,6 +23,7 @@ COMMANDS = {
     "check": ("trainwright.cli.doctor:check", "doctor"),
     "replay": ("trainwright.cli.doctor:replay", "doctor"),
     "rules": ("trainwright.cli.rules:rules", "doctor"),
+    "compare": ("trainwright.cli.prove:compare", "prove"),
     "runs": ("trainwright.cli.look:runs", "look"),
     "show": ("trainwright.cli.look:show", "look"),
     "report": ("trainwright.cli.look:report", "look"),
@@ -80,7 +81,7 @@ def make_app():
 
     groups = {
         name: Group(say(f"group.{name}"), sort_key=i)
-        for i, name in enumerate(("train", "doctor", "use", "look", "recipe", "keep"))
+        for i, name in enumerate(("train", "doctor", "prove", "use", "look", "recipe", "keep"))
     }
     app = App(
         name="trainwright",

@@ -1,0 +1,33 @@
+"""trainwright compare: is the second recipe better than the first?"""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from trainwright.cli import options
+from trainwright.cli.output import console, print_json
+from trainwright.core.words import say
+
+
+def compare(
+    first: Annotated[str, Parameter(name="FIRST", help=say("option.first_recipe"))],
+    second: Annotated[str, Parameter(name="SECOND", help=say("option.second_recipe"))],
+    /,
+    *,
+    seeds: Annotated[int, Parameter(name="--seeds", help=say("option.seeds"))] = 5,
+    metric: Annotated[str | None, Parameter(name="--metric", help=say("option.metric"))] = None,
+    budget: options.Budget = None,
+    allow_code: options.AllowCode = False,
+    json: options.Json = False,
+) -> int:
+    from trainwright import treatment
+    from trainwright.report.comparison import comparison_card, plain
+
+    found = treatment.compare(
+        first, second, seeds=seeds, metric=metric, budget=budget, allow_code=allow_code, quiet=json
+    )
+    if json:
+        print_json(plain(found))
+    else:
+        console().print(comparison_card(found))
+    return 0
