@@ -2,7 +2,6 @@
 shapes allow, the start are the same; each run in its own process, as many as there are cores."""
 
 import os
-import pickle
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -140,7 +139,7 @@ def _workers(processes: int | None, arms: tuple[Recipe, Recipe]) -> Iterator[Run
     """A function that runs jobs and yields (arm, done) as they end: in processes, or here, one
     after another, where live objects cannot be sent to another process."""
     count = processes or os.cpu_count() or 1
-    if count == 1 or not _can_be_sent(arms):
+    if count == 1 or not all(arm.portable for arm in arms):
 
         def run_here(jobs: Sequence[Job], **how: object) -> Iterator[tuple[int, Done]]:
             for arm, recipe, seed in jobs:
@@ -166,14 +165,6 @@ def _workers(processes: int | None, arms: tuple[Recipe, Recipe]) -> Iterator[Run
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _can_be_sent(arms: tuple[Recipe, Recipe]) -> bool:
-    try:
-        pickle.dumps(arms)  # our own process's objects, to our own process
-    except Exception:
-        return False
-    return True
 
 
 @contextmanager
