@@ -113,11 +113,9 @@ class Run:
         readings = self.readings()
         diagnosis, history = None, None
         if self.record.facts is not None:
-            from trainwright.diagnose.judge import judge
-            from trainwright.run.recall import recall
+            from trainwright.run.recall import judge_stored
 
-            facts, history = recall(self.record, readings)
-            diagnosis = judge(facts, history)
+            diagnosis, history = judge_stored(self.record, readings)
         page = render_page(self.record, readings, diagnosis=diagnosis, watched=history)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -103,12 +103,10 @@ def diagnose(
     run: api.Run | str, *, store: str | Path | Store | None = None, mute: Collection[str] = ()
 ) -> Diagnosis:
     """What was wrong in a run, from its record and readings alone."""
-    from trainwright.diagnose.judge import judge
-    from trainwright.run.recall import recall
+    from trainwright.run.recall import judge_stored
 
     found = run if isinstance(run, api.Run) else api.load(run, store=store)
-    facts, history = recall(found.record, found.readings())
-    return _spoken(judge(facts, history, mute=mute))
+    return _spoken(judge_stored(found.record, found.readings(), mute=mute)[0])
 
 
 def check_recipe(

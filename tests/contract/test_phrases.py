@@ -17,7 +17,7 @@ PARTS = {"what", "allowed", "do"}
 
 
 def speaks(path) -> bool:
-    """Whether `phrase` is ours in this file (the report has a function of that name)."""
+    """Whether `phrase` is ours in this file."""
     return any(
         isinstance(node, ast.ImportFrom)
         and node.module == "trainwright.core.phrases"
@@ -218,6 +218,48 @@ def test_no_error_is_raised_in_english_only():
     """A sentence goes through phrase(); what is computed elsewhere than in its file is not seen."""
     english = {place(path): found for path in files() if (found := english_in(path))}
     assert not english
+
+
+def english_reasons(path) -> list[str]:
+    """Sentences that are no phrase, of why something was not seen: values of `unseen`, reasons."""
+    given, found = Given(path), []
+    for scope in given.scopes:
+        for node in ast.walk(scope):
+            match node:
+                case ast.Assign(targets=[ast.Subscript(value=held)], value=value) if ast.unparse(
+                    held
+                ).endswith("unseen"):
+                    found += given.prose(value, scope)
+                case ast.Call(
+                    func=ast.Attribute(value=held, attr="setdefault"), args=[_, value]
+                ) if ast.unparse(held).endswith("unseen"):
+                    found += given.prose(value, scope)
+                case ast.keyword(arg="unseen", value=ast.Dict(values=values)):
+                    found += [text for value in values for text in given.prose(value, scope)]
+                case ast.keyword(arg="reason", value=value):
+                    found += given.prose(value, scope)
+    return found
+
+
+def test_no_reason_why_something_was_not_seen_is_given_in_english_only():
+    english = {place(path): found for path in files() if (found := english_reasons(path))}
+    assert not english
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'unseen["x"] = "it was not there"',
+        'self.unseen["x"] = f"{x} was not there"',
+        'unseen.setdefault("x", "it was not there")',
+        'return Facts(unseen={"x": "it was not there"})',
+        'return Unseen(code="", missing="x", reason="it was not there")',
+    ],
+)
+def test_a_new_reason_cannot_forget_its_phrase(line, tmp_path):
+    path = tmp_path / "new.py"
+    path.write_text(f"def new(x, unseen):\n    {line}\n", encoding="utf-8")
+    assert english_reasons(path)
 
 
 @pytest.mark.parametrize(

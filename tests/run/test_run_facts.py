@@ -225,3 +225,24 @@ class _Split:
 
         return Batch(inputs=(torch.zeros(len(positions), 2),), target=torch.zeros(len(positions)),
                      rows=positions)  # fmt: skip
+
+
+def test_a_short_runs_diagnosis_knows_how_long_it_was():
+    run = fit(budget="8 steps")
+    found = tw.diagnose(run)
+    assert 0 < found.seconds < run.record.seconds
+    assert "in the first steps" in str(found)
+    assert found.to_json()["seconds"] == found.seconds
+
+
+def test_a_watched_loops_diagnosis_knows_how_long_it_was():
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with tw.watch(model, optimizer, loss=nn.functional.cross_entropy) as w:
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.zeros(4, 5))["logits"].sum().backward()
+            optimizer.step()
+        during = w.diagnose().seconds
+    after = w.diagnose().seconds
+    assert 0 < during <= after == w.diagnose().seconds

@@ -65,6 +65,7 @@ class Diagnosis:
     unseen: tuple[Unseen, ...] = ()
     overhead: float | None = None
     steps: int = 0
+    seconds: float | None = None  # of training that were watched
     muted: tuple[str, ...] = ()
 
     @property
@@ -88,5 +89,6 @@ class Diagnosis:
             "unseen": [asdict(u) for u in self.unseen],
             "overhead": self.overhead,
             "steps": self.steps,
+            "seconds": self.seconds,
             "muted": list(self.muted),
         }

@@ -268,8 +268,7 @@ def _last(diagnosis: Diagnosis, flat: bool) -> Iterator[tuple[str, str]]:
     if diagnosis.muted:
         yield say("diagnosis.muted"), ", ".join(diagnosis.muted)
     if diagnosis.overhead is not None:
-        percent = show.percent(diagnosis.overhead)
-        yield say("diagnosis.overhead"), say("diagnosis.overhead_value", percent=percent)
+        yield say("diagnosis.overhead"), words.overhead_words(diagnosis)
 
 
 def _grid(rows: Sequence[tuple[str, str]], *, wrap: bool) -> Table:

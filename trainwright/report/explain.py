@@ -168,7 +168,7 @@ def _of_metric(name: str) -> Explanation:
         kind="metric",
         what=say(f"metric.{name}"),
         allowed=say(f"explain.metric_allowed.{allowed}"),
-        source=phrases.phrase(f"explain.metric_source.{name}", ""),
+        source=phrases.words_for(f"explain.metric_source.{name}", ""),
     )
 
 

@@ -28,7 +28,9 @@ _SVG = "{http://www.w3.org/2000/svg}"
 _XLINK = "{http://www.w3.org/1999/xlink}href"
 EARLY = 0.1  # share of the steps in which a linear axis cannot show what comes first [assumed]
 LOG_FROM_RATIO = 50.0  # highest / lowest above which a linear axis hides the end [assumed]
-
+NOTHING = 1.2e-7  # of the highest value: what float32 can tell from 0 beside it
+FAR_BELOW = 1e-3  # of the other curve's lowest value: its own course would be a flat line [assumed]
+MARGIN = 0.08  # share of the height that is left free above and below
 _STEPS = [1, 2, 2.5, 5, 10]  # between round ticks
 
 Line = tuple[Series, str]  # and its colour
@@ -39,11 +41,11 @@ def curve(name: str, lines: Sequence[Line], *, marked: float | None, log: bool =
     figure, axes = _canvas(460, 220)
     for line, colour in lines:
         _draw(axes, line, colour)
-    values = [v for line, _ in lines for v in line.values]
-    _maybe_logarithmic(axes, values, log)
+    axes.margins(x=0.02, y=MARGIN)
+    if log:
+        _maybe_logarithmic(axes, [line for line, _ in lines])
     if marked is not None:
         axes.axvline(marked, color=_STRONG, lw=1, ls=(0, (3, 3)))
-    axes.margins(x=0.02, y=0.08)
     return _written(figure, axes, name)
 
 
@@ -53,12 +55,12 @@ def marked_curve(name: str, line: Series, notes: Sequence[tuple[float, str]]) ->
     """
     figure, axes = _canvas(920, 260)
     _draw(axes, line, BLUE)
-    _maybe_logarithmic(axes, line.values, True)
+    axes.margins(x=0.02, y=MARGIN)
+    _maybe_logarithmic(axes, [line])
     first = max(1.0, line.steps[0])
     if notes and min(step for step, _ in notes) < EARLY * line.steps[-1]:
         axes.set_xscale("log")
         axes.minorticks_off()
-    axes.margins(x=0.02, y=0.08)
     _note(axes, [(max(step, first), code) for step, code in notes])
     return _written(figure, axes, name)
 
@@ -70,10 +72,20 @@ def _draw(axes: Any, line: Series, colour: str) -> None:
     axes.plot(line.steps, line.values, color=colour, lw=1.8, marker=marker, ms=3.5)
 
 
-def _maybe_logarithmic(axes: Any, values: Sequence[float], wanted: bool) -> None:
-    if wanted and min(values) > 0 and max(values) / min(values) > LOG_FROM_RATIO:
-        axes.set_yscale("log")
-        axes.minorticks_off()
+def _maybe_logarithmic(axes: Any, lines: Sequence[Series]) -> None:
+    """A logarithmic axis where a linear one hides the end. What is next to nothing beside the
+    highest value, or far below all of another curve, leaves it at the bottom: a training loss on
+    its way to 1e-48 would press the validation loss flat.
+    """
+    lowest = [min(line.values) for line in lines]
+    highest = max(max(line.high) for line in lines)
+    floor = max(NOTHING * highest, FAR_BELOW * max(lowest))
+    if min(lowest) < 0 or highest <= LOG_FROM_RATIO * max(floor, min(lowest)):
+        return
+    axes.set_yscale("log")
+    axes.minorticks_off()
+    if min(lowest) < floor:
+        axes.set_ylim(floor, highest * (highest / floor) ** MARGIN)
 
 
 def _note(axes: Any, notes: Sequence[tuple[float, str]]) -> None:

@@ -143,8 +143,7 @@ def _last(diagnosis: Diagnosis) -> Html | None:
     if diagnosis.muted:
         lines.append((say("diagnosis.muted"), between.join(diagnosis.muted)))
     if diagnosis.overhead is not None:
-        percent = show.percent(diagnosis.overhead)
-        lines.append((say("diagnosis.overhead"), say("diagnosis.overhead_value", percent=percent)))
+        lines.append((say("diagnosis.overhead"), words.overhead_words(diagnosis)))
     if not lines:
         return None
     rows = (tag("div", tag("dt", name), tag("dd", value)) for name, value in lines)

@@ -11,7 +11,7 @@ from trainwright.report import format as show
 SPLITS = ("train", "valid", "test")
 
 
-def phrase(code: str, otherwise: str, **values: str) -> str:
+def words_for(code: str, otherwise: str, **values: str) -> str:
     """The words for `code`, or `otherwise` where there are none: names come from records, which
     may be newer than the words."""
     return say(code, **values) if code in _codes() else otherwise
@@ -19,22 +19,22 @@ def phrase(code: str, otherwise: str, **values: str) -> str:
 
 def metric_name(name: str) -> str:
     """`roc_auc` -> ROC AUC."""
-    return phrase(f"report.metric.{name}", name.replace("_", " "))
+    return words_for(f"report.metric.{name}", name.replace("_", " "))
 
 
 def baseline_name(name: str) -> str:
     """`boosted_trees` -> boosted trees."""
-    return phrase(f"report.baseline.{name}", name.replace("_", " "))
+    return words_for(f"report.baseline.{name}", name.replace("_", " "))
 
 
 def split_name(name: str) -> str:
     """`valid` -> validation."""
-    return phrase(f"report.split.{name}", name)
+    return words_for(f"report.split.{name}", name)
 
 
 def state_name(name: str) -> str:
     """`finished` in the reader's language."""
-    return phrase(f"report.state.{name}", name)
+    return words_for(f"report.state.{name}", name)
 
 
 def notice_words(notice: Notice) -> str:
@@ -98,7 +98,7 @@ def verdict_sentence(record: RunRecord) -> str:
     if verdict is None:
         return ""
     gap, name = verdict.difference, verdict.metric
-    return phrase(
+    return words_for(
         f"verdict.{verdict.code}",
         verdict.code.replace("_", " "),
         metric=metric_name(name),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainwright.core.words import known_codes, line, say
 from trainwright.report import rule_words as words
-from trainwright.report.phrases import phrase
+from trainwright.report.phrases import words_for
 
 if TYPE_CHECKING:
     from trainwright.diagnose.catalogue import Rule
@@ -60,8 +60,8 @@ def rule_page(rule: "Rule") -> RulePage:
     }
     return RulePage(
         code=rule.code, name=rule.name, title=words.rule_name(rule.code, rule.name),
-        room=rule.room, severity=rule.severity, what=phrase(f"rule.{rule.code}.what", ""),
-        refuted=phrase(f"rule.{rule.code}.refuted", ""), kinds=kinds,
+        room=rule.room, severity=rule.severity, what=words_for(f"rule.{rule.code}.what", ""),
+        refuted=words_for(f"rule.{rule.code}.refuted", ""), kinds=kinds,
         sections={key: text for key, text in sections.items() if key != "remedies"},
         remedies=tuple(re.findall(r"[a-z][a-z_]+", sections.get("remedies", ""))),
     )  # fmt: skip
@@ -92,14 +92,14 @@ def docstring_sections(docstring: str) -> dict[str, str]:
 
 def spoken_sections(page: RulePage) -> list[tuple[str, str]]:
     """Heading and text of everything the page says, in the order in which it is read. What the
-    docstring says is translated in `locales/*/rule_pages.toml`; exams and source stay."""
+    docstring says is translated in `locales/*/rule_pages.toml`; the source stays."""
     rows = [(say("rules.name"), page.name),
             (say("rule.heading.severity"), words.severity_word(page.severity))]  # fmt: skip
     for key in ("looks_like", "why_it_harms", "look_alikes"):
         if text := page.sections.get(key, ""):
             rows.append((say(f"rule.heading.{key}"), line(f"rule_page.{page.code}.{key}", text)))
     if exams := page.sections.get("exams", ""):
-        rows.append((say("rule.heading.exams"), exams.replace("_", " ")))
+        rows.append((say("rule.heading.exams"), exam_words(exams)))
     kinds = [f"{kind}{say('diagnosis.colon')}{said}" for kind, said in page.kinds.items()]
     remedies = [words.remedy_line(name) for name in page.remedies]
     rows += [
@@ -111,6 +111,22 @@ def spoken_sections(page: RulePage) -> list[tuple[str, str]]:
         if text
     ]  # fmt: skip
     return rows
+
+
+def exam_words(exams: str) -> str:
+    """What would settle it, in words; `none, it is certain` where nothing has to."""
+    names = exam_names(exams)
+    if not names:
+        return say("exam.none")
+    return say("diagnosis.semicolon").join(
+        words_for(f"exam.{name}", name.replace("_", " ")) for name in names
+    )
+
+
+def exam_names(exams: str) -> list[str]:
+    """`half_width, more_data.` of a rule's docstring -> its exams."""
+    names = [name.strip() for name in exams.rstrip(".").split(",")]
+    return [] if names[0] == "none" else names
 
 
 def reading_codes() -> list[str]:

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from trainwright.core.diagnosis import Evidence, Finding, Unseen
+from trainwright.core.diagnosis import Diagnosis, Evidence, Finding, Unseen
+from trainwright.core.phrases import translations
 from trainwright.core.words import LANGUAGES, known_codes, language, said_in, say
 from trainwright.report import format as show
-from trainwright.report.phrases import phrase
+from trainwright.report.phrases import words_for
 from trainwright.report.terminal import tame
+from trainwright.watch.share import SHARE
 
 # Words for probabilities, so that a number is read alike by everybody
 # [paper: Mastrandrea et al. 2010, IPCC guidance note on uncertainties, table 1].
@@ -20,6 +22,7 @@ _YES_NO = frozenset(
     {"loss.broadcasts", "loss.differentiable", "loss.scalar", "loss.falls_when_right_rises",
      "optimizer.maximize", "train_mode"}
 )  # fmt: skip
+FEW_STEPS, SHORT_SECONDS = 200, 1.0  # a share of so little says nothing of longer runs [assumed]
 LONGEST_REASON = 80  # characters of why something could not be seen [assumed]
 LONGEST_NAME = 32  # cells of a layer's name in a line of words [assumed]
 
@@ -38,7 +41,7 @@ class Event:
 
 def rule_name(code: str, name: str = "") -> str:
     """`A401` -> learning rate too high."""
-    return phrase(f"rule.{code}.name", tame((name or code).replace("_", " ")))
+    return words_for(f"rule.{code}.name", tame((name or code).replace("_", " ")))
 
 
 def other_names(code: str) -> list[str]:
@@ -99,12 +102,12 @@ def percent(share: float) -> str:
 
 
 def severity_word(severity: str) -> str:
-    return phrase(f"severity.{severity}", tame(severity))
+    return words_for(f"severity.{severity}", tame(severity))
 
 
 def remedy_words(name: str) -> str:
     """What to change, in one line; empty for a remedy of another version."""
-    return phrase(f"remedy.{name}", "")
+    return words_for(f"remedy.{name}", "")
 
 
 def remedy_line(name: str) -> str:
@@ -125,7 +128,7 @@ def reading_name(reading: str) -> str:
 
 def missing_name(missing: str) -> str:
     """What a rule lacked: a reading, a fact, or all facts of one part (`inputs`, `model`, …)."""
-    return phrase(f"reading.of_{missing}.name", reading_name(missing))
+    return words_for(f"reading.of_{missing}.name", reading_name(missing))
 
 
 def value_words(reading: str, value: float | str | None) -> str:
@@ -204,6 +207,16 @@ def place(finding: Finding, most: int = 3) -> str:
     return " · ".join([*layers, *([tame(finding.line)] if finding.line else [])])
 
 
+def overhead_words(diagnosis: Diagnosis) -> str:
+    """What watching took: a share of the time; seconds where a short run makes it look large."""
+    share, seconds = diagnosis.overhead or 0.0, diagnosis.seconds
+    short = seconds is not None and (diagnosis.steps < FEW_STEPS or seconds < SHORT_SECONDS)
+    if seconds is None or not short or share <= SHARE:
+        return say("diagnosis.overhead_value", percent=show.percent(share))
+    took = show.seconds(max(0.01, share * seconds))
+    return say("diagnosis.overhead_short", seconds=took, percent=show.percent(SHARE))
+
+
 def unseen_groups(unseen: Iterable[Unseen]) -> list[str]:
     """One line for each thing that was missing, with the rules that lacked it; the most missed
     first."""
@@ -221,9 +234,17 @@ def unseen_groups(unseen: Iterable[Unseen]) -> list[str]:
         name, lacked = missing_name(missing), codes[missing]
         listed = ", ".join(lacked[:3]) + (", …" if len(lacked) > 3 else "")
         line = say("diagnosis.unseen_one", missing=name, codes=listed) if lacked else name
-        reason = tame(reasons.get(missing, "")[:LONGEST_REASON])
+        reason = tame(reason_words(reasons.get(missing, ""))[:LONGEST_REASON])
         lines.append(line + say("diagnosis.colon") + reason if reason else line)
     return lines
+
+
+def reason_words(reason: str) -> str:
+    """Why, in the language spoken: records may keep it in English, behind an exception's name."""
+    known = translations(language())
+    kind, colon, said = reason.partition(": ")
+    behind = kind + colon + known[said] if said in known else reason
+    return known.get(reason, behind)
 
 
 def short(name: str, most: int = LONGEST_NAME) -> str:

@@ -43,7 +43,7 @@ def headline(record: RunRecord) -> Html:
         tag("div", *scores, class_="scores"),
     ]
     if record.verdict is not None:
-        mark = phrases.phrase(f"report.verdict_mark.{record.verdict.code}", record.verdict.code)
+        mark = phrases.words_for(f"report.verdict_mark.{record.verdict.code}", record.verdict.code)
         parts.append(
             tag(
                 "p",
@@ -62,7 +62,7 @@ def understood(record: RunRecord) -> Html | None:
     if found is None:
         return None
     facts = [
-        (say("report.head.task"), phrases.phrase(f"report.task_kind.{found.task.kind}", "")),
+        (say("report.head.task"), phrases.words_for(f"report.task_kind.{found.task.kind}", "")),
         (
             say("report.head.source"),
             f"{found.source} ({found.format})" if found.format else found.source,
@@ -87,7 +87,7 @@ def columns(known: Sequence[Column]) -> Html:
             tag("strong", column.name),
             tag(
                 "span",
-                phrases.phrase(f"report.role.{column.role}", column.role),
+                phrases.words_for(f"report.role.{column.role}", column.role),
                 class_=f"role {column.role}",
             ),
             phrases.notice_words(column.reason),
@@ -238,7 +238,7 @@ def time(record: RunRecord) -> Html | None:
             "li",
             tag("i", class_=f"part-{at % 7}"),
             " ",
-            phrases.phrase(f"report.part.{name}", name),
+            phrases.words_for(f"report.part.{name}", name),
             " ",
             tag("strong", show.seconds(value)),
             " ",

@@ -70,7 +70,7 @@ def columns_table(understanding: Understanding) -> RenderableType:
     table.add_column(say("report.head.role"), no_wrap=True)
     table.add_column(say("report.head.reason"), overflow="fold", ratio=1)
     for column in shown:
-        role = phrases.phrase(f"report.role.{column.role}", column.role)
+        role = phrases.words_for(f"report.role.{column.role}", column.role)
         table.add_row(
             _text(column.name, style="bold" if column.role == "target" else ""),
             _text(role, style="dim" if column.role in ("ignored", "constant") else ""),

@@ -63,6 +63,7 @@ class Watch:
         self._facts: Facts | None = None
         self._start: dict[str, torch.Tensor] | None = None
         self._began = time.time()
+        self._seconds: float | None = None  # once it has ended
         sink = self._keep if store is not None else None
         if trail is not None:
             sink = Trail(trail, lambda: self.watcher.layers)
@@ -149,7 +150,9 @@ class Watch:
 
     def diagnose(self, *, mute: Collection[str] = ()) -> Diagnosis:
         """What is wrong so far, or nothing."""
-        return self._speak(judge(self.facts(), self.history, mute=mute))
+        seconds = self._seconds if self._seconds is not None else time.time() - self._began
+        found = judge(self.facts(), self.history, mute=mute)
+        return self._speak(replace(found, seconds=seconds))
 
     def replay(self) -> Replayed:
         """The last step whose batch and targets are kept, gone through again under full
@@ -178,9 +181,10 @@ class Watch:
         data = _joined(self.watcher.kept)
         loss = self._loss if self._loss is not None else self.watcher.found_loss
         if data is None:
-            return Facts(unseen={"facts": "no batch was seen with its targets"})
+            return Facts(unseen={"facts": phrase("no batch was seen with its targets")})
         if loss is None:
-            return Facts(unseen={"facts": "no loss was given: tw.watch(..., loss=criterion)"})
+            reason = phrase("no loss was given: `tw.watch(..., loss=criterion)`")
+            return Facts(unseen={"facts": reason})
         size = len(self.watcher.kept[0].inputs[0])
         if isinstance(loss, nn.Module) and _is_flattened(self.watcher.kept[0]):
             loss = Flattening(criterion=loss)
@@ -195,6 +199,7 @@ class Watch:
 
     def _end(self, state: RunState) -> None:
         self.watcher.detach()
+        self._seconds = self._seconds or time.time() - self._began
         if self._store is None or self._record is None:
             return
         try:
@@ -203,7 +208,7 @@ class Watch:
             facts = Facts(unseen={"facts": f"{type(error).__name__}: {error}"})
         self._record = replace(
             self._record, state=state, steps=self.watcher.num_steps, facts=facts,
-            layers=self.watcher.layers, seconds=time.time() - self._began,
+            layers=self.watcher.layers, seconds=self._seconds,
             overhead=self.watcher.overhead,
         )  # fmt: skip
         try:

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from trainwright.core.diagnosis import Diagnosis, Unseen
+from trainwright.core.phrases import phrase
 
 
 class Discovery:
@@ -110,7 +111,7 @@ class Discovery:
         """The verdict, or why there can be none."""
         failed = tuple(Unseen(code="", missing=n, reason=r) for n, r in self._failed.items())
         if self.watch is None:
-            reason = "no network was called in training mode with gradients on"
+            reason = phrase("no network was called in training mode with gradients on")
             return Diagnosis(unseen=(Unseen(code="", missing="training", reason=reason), *failed))
         self.watch.watcher.detach()
         found: Diagnosis = self.watch.diagnose()

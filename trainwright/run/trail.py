@@ -9,6 +9,7 @@ import numpy as np
 
 from trainwright.core.diagnosis import Diagnosis
 from trainwright.core.facts import Facts
+from trainwright.core.phrases import phrase
 from trainwright.diagnose.judge import judge
 from trainwright.store.contract import Reading
 from trainwright.watch.record import history_from_readings
@@ -49,5 +50,5 @@ def diagnose_trail(path: Path) -> Diagnosis | None:
             readings.append(Reading(**found))
     if not any(reading.kind == "watch" for reading in readings):
         return None
-    facts = Facts(unseen={"facts": "the script was killed before they could be measured"})
+    facts = Facts(unseen={"facts": phrase("the script was killed before they could be measured")})
     return judge(facts, history_from_readings(readings, layers))

@@ -163,7 +163,8 @@ def model_facts(
     named = dict(model.named_parameters())
     difference = tried("mode_difference", behaviour.mode_difference, subject, sample)
     if difference is None:
-        unseen.setdefault("model.mode_difference", "fresh batch norm, or outputs not finite")
+        reason = phrase("fresh batch norm, or outputs not finite")
+        unseen.setdefault("model.mode_difference", reason)
     facts = ModelFacts(
         num_parameters=sum(p.numel() for p in named.values()),
         layers=layer_facts(subject.module, done.trace, done.end, gradients=reached,

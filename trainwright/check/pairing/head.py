@@ -86,7 +86,8 @@ def head_facts(
             wide.append(_outputs(module, inputs))
     unseen = {}
     if len(plain) < NUM_DRAWS:
-        unseen["head.draws"] = f"{len(plain)} of {NUM_DRAWS} draws in {seconds:g} s"
+        unseen["head.draws"] = phrase("{count} of {all} draws in {seconds:g} s",
+                                      count=len(plain), all=NUM_DRAWS, seconds=seconds)  # fmt: skip
     subject.restore()
     axis = class_axis(tuple(first.shape), sample.targets)
     return _judge(first, plain, _growth(usual, wide), axis), unseen
