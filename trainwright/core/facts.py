@@ -196,7 +196,6 @@ class ScoreFacts:
     reference_name: str = ""
     reference_sd: float | None = None  # standard error of the reference
     confident_error: float | None = None  # out of fold, among the surest half of predictions
-    confident_score: float | None = None  # of the learner whose errors these are, out of fold
     train: float | None = None  # of the trained model
     valid: float | None = None
     recalls: tuple[float, ...] = ()  # by class, on validation if there is any
@@ -204,6 +203,7 @@ class ScoreFacts:
     num_valid: int = 0
     train_loss: float | None = None  # the criterion on training rows, in eval mode
     of_step: int | None = None  # whose weights were kept and scored; None: the last step's
+    confident_score: float | None = None  # of the learner whose errors `confident_error` are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
