@@ -50,3 +50,21 @@ def test_a_gap_without_harm_is_a_note_where_the_best_weights_were_kept():
     score = {"train": 1.0, "valid": 0.85, "reference": 0.84, "num_valid": 1000}
     assert judge(kept(**score), turned_up()).healthy
     assert judge(kept(of_step=None, **score), turned_up()).findings[0].code == "M208"
+
+
+def test_kept_weights_are_not_held_against_what_was_read_at_the_end():
+    steps = np.arange(60, 621, 60)
+    late = Curve(steps=steps, values=np.full(len(steps), 0.80))
+    history = replace(healthy_history(), valid={"accuracy": late})
+    facts = changed(healthy_facts(), "model", dropout=(0.3,))
+
+    def codes(of_step):
+        scored = changed(facts, "score", valid=0.95, of_step=of_step)
+        return [f.code for f in judge(scored, history).findings]
+
+    assert "M210" in codes(None)
+    assert "M210" not in codes(120)
+
+
+def test_a_note_is_minor():
+    assert judge(kept(), turned_up()).notes[0].severity == "minor"

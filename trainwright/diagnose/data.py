@@ -34,9 +34,10 @@ def labels_wrong(case: Case) -> Finding | CannotTell | None:
     score, targets = case.facts.score, case.facts.targets
     if targets is not None and targets.task == "regression":
         return None
-    if score is None or score.confident_error is None or score.reference is None:
+    if score is None or score.confident_error is None:
         return CannotTell(missing="score.confident_error")
-    learnable = score.reference > score.constant + max(0.05, 3 * (score.reference_sd or 0.0))
+    best = max(s for s in (score.reference, score.confident_score, 0.0) if s is not None)
+    learnable = best > score.constant + max(0.05, 3 * (score.reference_sd or 0.0))
     if score.num_train < FEWEST_JUDGED or not learnable:
         return None
     if score.confident_error < WRONG_AMONG_SURE:

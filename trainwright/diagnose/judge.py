@@ -24,7 +24,8 @@ def judge(facts: Facts, history: History | None = None, *, mute: Collection[str]
         answer = _ask(rule, program)
         match answer:
             case Finding():
-                findings.append(replace(answer, name=rule.name, severity=rule.severity))
+                severity = "minor" if answer.note else rule.severity
+                findings.append(replace(answer, name=rule.name, severity=severity))
             case Unseen():
                 unseen.append(answer)
     named, possible = causes(findings, program)

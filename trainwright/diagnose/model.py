@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from trainwright.core.diagnosis import Finding
+from trainwright.core.diagnosis import Evidence, Finding
 from trainwright.core.facts import LayerFacts
 from trainwright.diagnose.case import SOLVED, CannotTell, Case
 from trainwright.diagnose.found import HARMLESS, by_harm, found, seen
@@ -15,6 +15,7 @@ TURNED_UP = 1.2  # validation loss at the end over its lowest [assumed]
 USEFUL = 0.5  # share of the steps before which the best weights show the rest in vain [assumed]
 HEAVY_DROPOUT = 0.65  # share that is dropped; 0.5 is the usual most [paper: Srivastava 2014, 7.3]
 DEEP = 10  # layers from which on a plain chain is hard to train [paper: He 2015, fig. 1]
+SCORE_IN_EVAL = 0.25  # accuracy or R2 that is lost by calling eval on the same rows [assumed]
 WORSE_IN_EVAL = 0.3  # of the loss to gain, that is lost by calling eval on the same rows [assumed]
 FLOWS = 1e-6  # share of a gradient that may cross between examples by rounding [assumed]
 
@@ -196,7 +197,9 @@ def mode_mismatch(case: Case) -> Finding | CannotTell | None:
                      kind="always_eval", since=1, remedies=["call_train_eval"])  # fmt: skip
     told = [case.history.valid[n] for n in ("accuracy", "score") if n in case.history.valid]
     score = case.facts.score
-    late = bool(told) and told[0].steps[-1] > 0.9 * case.history.num_steps
+    # Readings of the end say nothing about weights that were kept from before.
+    at_end = score is None or (score.of_step or np.inf) > 0.9 * case.history.num_steps
+    late = bool(told) and told[0].steps[-1] > 0.9 * case.history.num_steps and at_end
     if late and score is not None and score.valid is not None and matters:
         short = score.valid - float(np.max(told[0].values[-3:]))  # norm layers let it swing
         if score.metric == "accuracy" and 0.1 < short <= 1:
@@ -209,21 +212,11 @@ def mode_mismatch(case: Case) -> Finding | CannotTell | None:
         return found("M210", by_harm(case, sure=0.9, unknown=0.75, spared=0.4),
                      seen("batch_size", batch, 2, "[paper: Wu and He 2018, fig. 1]"),
                      kind="tiny_batch", remedies=["group_norm", "larger_batch"])  # fmt: skip
-    batches, score = case.history.step("batch_score"), case.facts.score
-    if batches is not None and score is not None and score.train is not None and len(batches) > 7:
-        fall = float(np.nanmean(batches[-2:])) - score.train
-        if fall > 0.25:  # the same weights on the same examples, in the other mode
-            return found("M210", by_harm(case, sure=0.93, unknown=0.8, spared=0.4),
-                         seen("score.mode_gap", fall, 0.25, "[assumed]"),
-                         kind="stale_statistics", since=1,
-                         remedies=["call_train_eval", "group_norm"])  # fmt: skip
-    if score is not None and score.train_loss is not None and case.room and case.last_loss:
-        rise = (score.train_loss - case.last_loss) / case.room
-        if np.isfinite(rise) and rise > WORSE_IN_EVAL:
-            return found("M210", by_harm(case, sure=0.9, unknown=0.75, spared=0.4),
-                         seen("score.loss_gap", rise, WORSE_IN_EVAL, "[assumed]"),
-                         kind="stale_statistics", since=1,
-                         remedies=["call_train_eval", "group_norm"])  # fmt: skip
+    worse = _worse_in_eval(case) if at_end else None
+    if worse is not None:
+        return found("M210", by_harm(case, sure=0.93, unknown=0.8, spared=0.4), worse,
+                     kind="stale_statistics", since=1,
+                     remedies=["call_train_eval", "group_norm"])  # fmt: skip
     drift = case.last_of("norm_drift")
     worst = float(np.nanmax(drift)) if drift is not None and not np.isnan(drift).all() else 0.0
     if worst > 2.0 and case.trained and case.history.num_steps > 300:
@@ -232,6 +225,23 @@ def mode_mismatch(case: Case) -> Finding | CannotTell | None:
                      kind="stale_statistics", since=1, remedies=["call_train_eval", "group_norm"]
                      )  # fmt: skip
     return None
+
+
+def _worse_in_eval(case: Case) -> Evidence | None:
+    """The same weights on the same examples, in the other mode: what they lose by it."""
+    batches, score = case.history.step("batch_score"), case.facts.score
+    if score is None:
+        return None
+    if batches is not None and score.train is not None and len(batches) > 7:
+        fall = float(np.nanmean(batches[-2:])) - score.train
+        if fall > SCORE_IN_EVAL:
+            return seen("score.mode_gap", fall, SCORE_IN_EVAL, "[assumed]")
+    if score.train_loss is None or not case.room or not case.last_loss:
+        return None
+    rise = (score.train_loss - case.last_loss) / case.room
+    if not np.isfinite(rise) or rise <= WORSE_IN_EVAL:
+        return None
+    return seen("score.loss_gap", rise, WORSE_IN_EVAL, "[assumed]")
 
 
 def untrained_parameters(case: Case) -> Finding | CannotTell | None:
