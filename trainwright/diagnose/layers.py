@@ -17,6 +17,8 @@ SATURATED = 0.5  # share of values in the flat part of tanh or sigmoid [assumed]
 FADED = 1e-3  # first layer's gradient over the last one's [assumed; sigmoid: at most 0.25 a layer]
 BURST = 1e3  # the same upside down, or growth of activations with depth [assumed]
 LARGE_WEIGHTS = 4.0  # weight sd over He's sqrt(2 / fan_in) [assumed: variance 16 times as large]
+LARGE_RECURRENT = 2.0  # the same of a recurrent layer, whose weights act at every time: a spectral
+# radius near 3; orthogonal and Xavier starts have 1, torch's 0.6 [assumed]
 SMALL_SIGNAL = 1e-3  # sd of the last hidden outputs over that of the first [assumed]
 LARGE_BIAS = 1.0  # mean of a layer's biases; they start near 0 [assumed]
 
@@ -261,16 +263,20 @@ def bad_initialisation(case: Case) -> Finding | CannotTell | None:
         if far:
             return _start(case, head, "bias", head.bias_mean or 0.0, LARGE_BIAS, 0.93, 0.8, 0.4,
                           [head])  # fmt: skip
-    large = [x for x in layers if _ratio(x) > LARGE_WEIGHTS and not x.has_norm]
+    large = [x for x in layers if _ratio(x) > _most(x) and not x.has_norm]
     if large:
         worst = max(large, key=_ratio)
-        return _start(case, worst, "too_large", _ratio(worst), LARGE_WEIGHTS, 0.9, 0.6, 0.2, large)
+        return _start(case, worst, "too_large", _ratio(worst), _most(worst), 0.9, 0.6, 0.2, large)
     signal = [x.preactivation_sd for x in layers if x.preactivation_sd is not None]
     small = [x for x in layers if 0 < _ratio(x) < 0.25 and not x.has_norm]
     if len(signal) >= 3 and small and signal[0] > 0 and signal[-1] / signal[0] < SMALL_SIGNAL:
         return _start(case, small[-1], "too_small", signal[-1] / signal[0], SMALL_SIGNAL, 0.93,
                       0.75, 0.2, small)  # fmt: skip
     return None
+
+
+def _most(layer: LayerFacts) -> float:
+    return LARGE_RECURRENT if layer.kind == "recurrent" else LARGE_WEIGHTS
 
 
 def _ratio(layer: LayerFacts) -> float:
