@@ -28,6 +28,15 @@ def test_a_finding_is_told_when_it_opens(at_once):
     assert "A401" in [f.code for f in tw.diagnose(run).findings]
 
 
+def test_a_run_that_goes_on_has_not_stopped_too_early(at_once):
+    told = []
+    slow = {"optimizer": "sgd", "learning_rate": 0.01, "keep": "last"}
+    run = tw.fit("sklearn:digits", budget="30 steps", algorithm=slow, listener=told.append)
+    assert "A403" not in [m.finding.code for m in told if isinstance(m, Diagnosed)]
+    named = tw.diagnose(run).findings
+    assert "A403" in [f.code for found in named for f in (found, *found.consequences)]
+
+
 def test_what_opens_is_said_in_words(at_once):
     out = io.StringIO()
     listener = listener_for(Console(file=out, width=120))

@@ -18,6 +18,7 @@ from trainwright.store.contract import Reading
 from trainwright.train.events import Evaluated, Stepped
 from trainwright.watch.watcher import Watcher
 
+OF_THE_END = ("A403", "A405", "M207")  # what only a run that is over can have
 LOOK_SECONDS = 2.0  # how often rules are asked while a run goes on
 
 
@@ -68,9 +69,10 @@ class Observation:
         return opened, closed
 
     def diagnosis(self) -> Diagnosis:
-        """What is wrong so far."""
+        """What is wrong so far, while it goes on."""
         history = _shifted(self.watcher.history(), self._before)
-        return judge(self._start.facts(), replace(history, valid=curves(self._valid)))
+        history = replace(history, valid=curves(self._valid))
+        return judge(self._start.facts(), history, mute=OF_THE_END)
 
     def close(self, record: RunRecord, *, measure: bool = True) -> RunRecord:
         """Ends watching; the record with what rules read later. Facts that nobody has asked for
