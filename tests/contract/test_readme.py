@@ -42,6 +42,11 @@ def desk(tmp_path, monkeypatch):
     for name in ("customers.csv", "data.csv", "new.csv"):
         table.write_csv(tmp_path / name)
     (tmp_path / "train.py").write_text("print('nothing to train')")
+    for name, rate in (("a.toml", 1e-3), ("b.toml", 1e-2)):
+        (tmp_path / name).write_text(
+            'budget = "20 steps"\n[data]\nsource = "customers.csv"\ntarget = "churned"\n'
+            f"[algorithm]\nlearning_rate = {rate}\n"
+        )
     for kind in ("cat", "dog"):
         (tmp_path / "photos" / kind).mkdir(parents=True)
         for i in range(12):
