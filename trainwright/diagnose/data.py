@@ -9,6 +9,7 @@ from trainwright.diagnose.found import by_harm, found, seen
 from trainwright.diagnose.scale import few_rows
 
 WRONG_AMONG_SURE = 0.2  # out-of-fold errors in the surest half: noise that is everywhere [assumed]
+OUTDONE = 0.1  # so much better on new examples, the network shows that learners err [assumed]
 FEWEST_JUDGED = 300  # examples: with fewer, learners are surely wrong by themselves [assumed]
 IMBALANCE = 5.0  # commonest class over rarest [assumed]
 MISSED, MOSTLY_MISSED = 0.3, 0.5  # recall of a class that was not learned [assumed]
@@ -38,7 +39,8 @@ def labels_wrong(case: Case) -> Finding | CannotTell | None:
         return CannotTell(missing="score.confident_error")
     best = max(s for s in (score.reference, score.confident_score, 0.0) if s is not None)
     learnable = best > score.constant + max(0.05, 3 * (score.reference_sd or 0.0))
-    if score.num_train < FEWEST_JUDGED or not learnable:
+    outdone = score.valid is not None and score.valid > best + OUTDONE
+    if score.num_train < FEWEST_JUDGED or not learnable or outdone:
         return None
     if score.confident_error < WRONG_AMONG_SURE:
         return None
