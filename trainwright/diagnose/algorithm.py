@@ -272,8 +272,8 @@ def batch_too_small(case: Case) -> Finding | CannotTell | None:
     evidence = [seen("batch_size", batch, 8, "[assumed]"), seen("loss.jumps", jumpy, 0.3)]
     if noisy is not None:
         evidence.insert(0, seen("noise_scale", noisy, NOISY, "[paper: McCandlish 2018]"))
-    sure = 0.85 if batch <= 2 else 0.7
-    return found("A404", by_harm(case, sure=sure, unknown=0.4, spared=0.1), *evidence, since=1,
+    sure, spared = (0.85, 0.3) if batch <= 2 else (0.7, 0.1)
+    return found("A404", by_harm(case, sure=sure, unknown=0.4, spared=spared), *evidence, since=1,
                  remedies=["larger_batch", "lower_learning_rate"], batch=batch)  # fmt: skip
 
 
