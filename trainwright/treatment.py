@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from trainwright.core.phrases import phrase
 from trainwright.recipe import Recipe
 
 if TYPE_CHECKING:
-    from trainwright.remedy.arms import Ended
     from trainwright.remedy.proof import Comparison
 
 
@@ -39,29 +37,14 @@ def compare(
     rule's code that `b` is meant to close. Raises TrainwrightError when neither can be trained.
     """
     from trainwright.remedy.arms import compare_recipes
+    from trainwright.report.comparison import progress
 
     arms = [_recipe(part, budget) for part in (a, b)]
-    tell: Callable[[Ended], None] = _nobody
-    close: Callable[[], None] = _nothing
-    if not quiet:
-        from trainwright.report.comparison import progress_of
-
-        tell, close = progress_of(sys.stderr, runs=2 * seeds)
-    try:
+    with progress(sys.stderr, runs=2 * seeds, quiet=quiet) as tell:
         return compare_recipes(
             arms[0], arms[1], seeds=seeds, metric=metric, first_seed=first_seed, finding=finding,
             processes=processes, allow_code=allow_code, tell=tell, names=_names(a, b),
         )  # fmt: skip
-    finally:
-        close()
-
-
-def _nobody(ended: Ended) -> None:
-    """Nobody is told."""
-
-
-def _nothing() -> None:
-    """Nothing is shown that would have to be closed."""
 
 
 def _recipe(part: Any, budget: str | None) -> Recipe:

@@ -2,22 +2,14 @@
 
 import io
 
-import pytest
 from rich.console import Console
 
 import trainwright as tw
 from trainwright import doctor
 from trainwright.report.live import listener_for
-from trainwright.run import execute, observe
 from trainwright.run.messages import Diagnosed
 
 SICK = {"optimizer": "sgd", "learning_rate": 0.5, "momentum": 0.99, "keep": "last"}
-
-
-@pytest.fixture
-def at_once(monkeypatch):
-    monkeypatch.setattr(observe, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(execute, "FLUSH_SECONDS", 0.0)
 
 
 def test_a_finding_is_told_when_it_opens(at_once):

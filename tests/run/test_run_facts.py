@@ -10,7 +10,7 @@ from torch import nn
 
 import trainwright as tw
 from trainwright import recipe as recipes
-from trainwright.run import execute, facts, observe
+from trainwright.run import facts
 from trainwright.run.assemble import assemble
 from trainwright.run.facts import facts_of
 from trainwright.run.surroundings import own_randomness
@@ -31,17 +31,6 @@ class Calm(nn.Module):
 
     def forward(self, x):
         return self.head(self.body(x))
-
-
-@pytest.fixture
-def url(tmp_path):
-    return str(tmp_path / "runs.db")
-
-
-@pytest.fixture
-def at_once(monkeypatch):
-    monkeypatch.setattr(observe, "LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(execute, "FLUSH_SECONDS", 0.0)
 
 
 @pytest.fixture

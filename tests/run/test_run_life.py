@@ -45,11 +45,6 @@ def often(monkeypatch):
     monkeypatch.setattr(checkpoint, "COST_SHARE", 1e9)
 
 
-@pytest.fixture
-def url(tmp_path):
-    return str(tmp_path / "runs.db")
-
-
 def whole(**options):
     fast = {"learning_rate": 0.02}
     return tw.fit(X, Y, model=Net, algorithm=fast, budget="60 steps", quiet=True, **options)

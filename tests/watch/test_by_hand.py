@@ -33,6 +33,14 @@ def _train(model, x, y, num_steps, update=_update):
         update(model)
 
 
+def _stepping(optimizer):
+    def step(_):
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
 def test_readings_equal_those_of_the_same_steps_taken_by_an_optimiser():
     model, x, y = _things()
     with Watcher(model, None) as watcher:
@@ -41,12 +49,8 @@ def test_readings_equal_those_of_the_same_steps_taken_by_an_optimiser():
     model, x, y = _things()
     optimizer = torch.optim.SGD(model.parameters(), RATE)
 
-    def step(_):
-        optimizer.step()
-        optimizer.zero_grad()
-
     with Watcher(model, optimizer) as watcher:
-        _train(model, x, y, 6, step)
+        _train(model, x, y, 6, _stepping(optimizer))
     expected = watcher.history()
     assert list(found.steps) == list(expected.steps) == [1, 2, 3, 4, 5, 6]
     assert found.num_steps == 6
@@ -148,16 +152,12 @@ def test_an_optimiser_that_turns_up_after_steps_by_hand_goes_on_counting():
     model, x, y = _things()
     optimizer = torch.optim.SGD(model.parameters(), RATE)
 
-    def step(_):
-        optimizer.step()
-        optimizer.zero_grad()
-
     with Watcher(model, None) as watcher:
         _train(model, x, y, 30)
         watcher.adopt(optimizer)
         assert watcher.num_steps in (29, 30)  # the last may be a sampled one, not yet over
         before = watcher.num_steps
-        _train(model, x, y, 20, step)
+        _train(model, x, y, 20, _stepping(optimizer))
         assert watcher.num_steps == before + 20
     history = watcher.history()
     assert history.by_step["learning_rate"][-1] == RATE

@@ -21,6 +21,7 @@ MOST_HASHED = 50_000_000  # numbers of a data set that is hashed whole: 0.2 s [a
 MOST_DEGREES = 30  # whole numbers that may be numbers of classes [assumed]
 MOST_COUNTED = 1000  # classes whose counts are kept
 MOST_FEATURES = 200  # that are tried alone
+Near = tuple[np.ndarray, np.ndarray]  # chosen rows, [row, neighbour] places among them
 Kind = Literal["table", "image", "sequence", "tokens", "other"]
 
 
@@ -185,8 +186,9 @@ def target_facts(
     low, high = (float(good.min()), float(good.max())) if good.numel() else (0.0, 0.0)
     classes, total = labels(targets, kind), labels(everything, kind)
     num_classes = _num_classes(kind, targets, outputs, high)
-    neighbours = _neighbours(sample, classes)
-    alike = neighbours_alike(sample) if kind == "real" else (None, None)
+    near = _nearest(sample)
+    neighbours = _agreement(sample, classes, near)
+    alike = _alike(sample, near) if kind == "real" else (None, None)
     return TargetFacts(
         kind=kind, task=task, shape=tuple(targets.shape[1:]), num_classes=num_classes, low=low,
         high=high, mean=float(good.mean()) if good.numel() else 0.0,
@@ -305,14 +307,13 @@ def _goal(targets: Tensor, classes: np.ndarray | None) -> np.ndarray | None:
     return values - values.mean(0)
 
 
-def neighbours_alike(sample: Sample) -> tuple[float | None, float | None]:
+def _alike(sample: Sample, near: Near | None) -> tuple[float | None, float | None]:
     """Of targets that are few whole numbers: (share of near neighbours with the same one, mean
     difference of the others). Numbers of classes differ by anything, degrees mostly by one."""
     values = flat(sample.targets)
-    if values.shape[1] != 1 or not np.array_equal(values, np.rint(values)):
+    if near is None or values.shape[1] != 1 or not np.array_equal(values, np.rint(values)):
         return None, None
-    near = _nearest(sample) if 3 <= len(np.unique(values)) <= MOST_DEGREES else None
-    if near is None:
+    if not 3 <= len(np.unique(values)) <= MOST_DEGREES:
         return None, None
     values = values[near[0], 0]
     apart = np.abs(values[near[1]] - values[:, None])
@@ -320,7 +321,7 @@ def neighbours_alike(sample: Sample) -> tuple[float | None, float | None]:
     return float((apart == 0).mean()), float(others.mean()) if len(others) else None
 
 
-def _nearest(sample: Sample) -> tuple[np.ndarray, np.ndarray] | None:
+def _nearest(sample: Sample) -> Near | None:
     """(chosen rows, [row, neighbour] places among them); None where distances mean nothing."""
     x = first_tensor(sample.inputs[:1])
     if x is None or not x.is_floating_point() or sample.num_rows < 4 * NUM_NEIGHBOURS:
@@ -333,11 +334,11 @@ def _nearest(sample: Sample) -> tuple[np.ndarray, np.ndarray] | None:
     return chosen, np.argpartition(distance, NUM_NEIGHBOURS, axis=1)[:, :NUM_NEIGHBOURS]
 
 
-def _neighbours(
-    sample: Sample, classes: np.ndarray | None
+def _agreement(
+    sample: Sample, classes: np.ndarray | None, near: Near | None
 ) -> tuple[float | None, float | None, float | None]:
     """(agreement of the nearest neighbours, by chance, its 99 % point)."""
-    near, goal = _nearest(sample), _goal(sample.targets, classes)
+    goal = _goal(sample.targets, classes)
     if near is None or goal is None:
         return None, None, None
     goal, nearest = goal[near[0]], near[1]

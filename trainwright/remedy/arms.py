@@ -22,6 +22,7 @@ from trainwright.remedy.proof import (
     looks_for,
     prove,
 )
+from trainwright.watch.share import SHARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,6 @@ class Ended:
     outcome: Outcome
 
 
-WATCHED = 0.02  # share of a run's time, so that its findings are known
 Tell = Callable[[Ended], None]
 Job = tuple[int, Recipe, int]  # arm, recipe, seed
 
@@ -183,10 +183,9 @@ def _one_thread_each() -> Iterator[None]:
 
 def run_one(recipe: Recipe, seed: int, *, metric: str | None, allow_code: bool) -> Done:
     """One run in memory, judged and diagnosed; a crash is an outcome."""
-    from trainwright.diagnose.judge import judge
     from trainwright.run.begin import begin
     from trainwright.run.messages import nobody
-    from trainwright.run.recall import recall
+    from trainwright.run.recall import judge_stored
     from trainwright.store.memory import MemoryStore
 
     seeded = recipe.model_copy(update={"seed": seed, "baselines": False})
@@ -194,11 +193,12 @@ def run_one(recipe: Recipe, seed: int, *, metric: str | None, allow_code: bool) 
     try:
         execution = begin(
             seeded, store, run_id=f"arm-{seed}", listener=nobody, command="compare",
-            allow_code=allow_code, keeps=False, watch_budget=WATCHED,
+            allow_code=allow_code, keeps=False, watch_budget=SHARE,
         )  # fmt: skip
         record = execution.run(resume=False)
         readings, _ = store.readings(record.id)
-        open_codes = tuple(f.code for f in judge(*recall(record, readings)).findings)
+        found, _ = judge_stored(record, readings)
+        open_codes = tuple(f.code for f in found.findings)
     except TrainwrightError as error:
         return Done(outcome=Outcome(seed=seed, score=None, state="failed"), reason=str(error))
     except Exception as error:

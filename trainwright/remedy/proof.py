@@ -3,7 +3,7 @@ are added until the answer is clear, without more false answers than were allowe
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -63,7 +63,7 @@ class Comparison:
     open_after: int = 0
     looks: int = 1
     seconds: float = 0.0
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def spent(fraction: float, *, level: float = LEVEL) -> float:

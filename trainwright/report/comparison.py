@@ -2,7 +2,8 @@
 and a bar while its runs go on."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from trainwright.core.task import LOWER_IS_BETTER
 from trainwright.core.words import say
-from trainwright.remedy.arms import Ended
+from trainwright.remedy.arms import Tell
 from trainwright.remedy.proof import Comparison, Outcome
 
 STYLES = {"cured": "green", "helped": "green", "worse": "red", "no effect": "yellow",
@@ -48,20 +49,16 @@ def comparison_card(found: Comparison) -> Panel:
     return Panel(Group(*lines), title=f"{first.name} → {second.name}", title_align="left")
 
 
-def progress_of(stream: TextIO, *, runs: int) -> tuple[Callable[[Ended], None], Callable[[], None]]:
-    """(what is called when a run ends, what is called at the end): a bar on a terminal, nothing
-    elsewhere."""
+@contextmanager
+def progress(stream: TextIO, *, runs: int, quiet: bool) -> Iterator[Tell]:
+    """What is called when a run ends: a bar on a terminal moves, elsewhere nothing does."""
     bar = Progress(
         TextColumn(say("compare.running")), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        console=Console(file=stream), transient=True, disable=not stream.isatty(),
+        console=Console(file=stream), transient=True, disable=quiet or not stream.isatty(),
     )  # fmt: skip
-    task = bar.add_task("", total=runs)
-    bar.start()
-
-    def tell(ended: Ended) -> None:
-        bar.advance(task)
-
-    return tell, bar.stop
+    with bar:
+        task = bar.add_task("", total=runs)
+        yield lambda ended: bar.advance(task)
 
 
 def plain(found: Comparison) -> dict[str, object]:

@@ -20,7 +20,7 @@ from trainwright.watch.lasting import LastingHooks
 from trainwright.watch.losses import LossBuffer
 from trainwright.watch.noise import Noise
 from trainwright.watch.probes.collect import Activity
-from trainwright.watch.probes.criterion import LossCall, by_example
+from trainwright.watch.probes.criterion import LossCall
 from trainwright.watch.probes.layers import Layers
 from trainwright.watch.probes.weights import Norms, Slot, slots_of
 from trainwright.watch.rates import Rates
@@ -334,9 +334,7 @@ class Course:
             output, call = outputs[-1] if outputs else None, sampling.probe.loss_call
             if self.found_loss is None and call is not None and output is not None:
                 self.found_loss = call if call.is_on(output) else None
-            self._opening.close(
-                sampling.step, output, by_example(pair[2] if pair else None, output)
-            )
+            self._opening.close(sampling.step, output, pair[2] if pair else None)
             if looks_odd([*self._recorder.losses.recent, numbers["loss"]]):
                 self._purse.alarm()
             if not self._told and not self.losses.steps and sampling.loss_seen:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainwright.watch.probes.criterion import by_example
+
 RING = 8  # batches
 MAX_RING_BYTES = 64_000_000  # of CPU memory that would otherwise be free
 MAX_SNAPSHOT_BYTES = 256_000_000
@@ -163,21 +165,13 @@ class Opening:
         """The step is over: the batch that was taken is kept with what came of it."""
         if self._batch is not None:
             inputs, named = self._batch
-            targets = _by_example(targets, next(_tensors([*inputs, *named.values()]), None))
+            first = next(_tensors([*inputs, *named.values()]), None)
+            targets = by_example(targets, outputs, first)
             batch = KeptBatch(
                 step=step, inputs=inputs, named=named, outputs=outputs, targets=targets
             )
             self.kept.append(batch)
         self._batch = None
-
-
-def _by_example(targets: Tensor | None, inputs: Tensor | None) -> Tensor | None:
-    """Targets [batch * time], as language models flatten them, as [batch, time]."""
-    if targets is None or inputs is None or not inputs.dim() or not targets.dim():
-        return targets
-    B, N = len(inputs), len(targets)
-    flattened = B > 0 and N > B and N % B == 0
-    return targets.reshape(B, N // B, *targets.shape[1:]) if flattened else targets
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:

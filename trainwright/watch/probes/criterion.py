@@ -27,7 +27,7 @@ class LossCall:
         """The loss; outputs [batch, time, class_] and targets [batch, time] are flattened where
         the call got them flat, as in language models."""
         if self.dims == 2 and not target.is_floating_point():
-            return self._function(outputs.reshape(-1, outputs.shape[-1]), target.reshape(-1))
+            return Flattening(criterion=self._function)(outputs, target)
         return self._function(outputs, target)
 
     def _function(self, outputs: Tensor, target: Tensor) -> Tensor:
@@ -45,9 +45,16 @@ class Flattening:
         return self.criterion(outputs.reshape(-1, outputs.shape[-1]), target.reshape(-1))
 
 
-def by_example(target: Tensor | None, root_output: Tensor | None) -> Tensor | None:
-    """Targets [batch * time] of outputs [batch, time, class_] as [batch, time]."""
-    if target is None or root_output is None or root_output.dim() != 3 or target.dim() != 1:
+def by_example(
+    target: Tensor | None, output: Tensor | None, inputs: Tensor | None
+) -> Tensor | None:
+    """Targets [batch * time], as language models flatten them, as [batch, time]: as the outputs
+    [batch, time, class_] have it, else by the number of inputs."""
+    if target is None or not target.dim():
         return target
-    B, T, _ = root_output.shape
-    return target.reshape(B, T) if target.numel() == B * T else target
+    shape = tuple(output.shape[:2]) if output is not None and output.dim() == 3 else ()
+    if shape and target.shape == (shape[0] * shape[1],):
+        return target.reshape(shape)
+    B, N = len(inputs) if inputs is not None and inputs.dim() else 0, len(target)
+    flattened = B > 0 and N > B and N % B == 0
+    return target.reshape(B, N // B, *target.shape[1:]) if flattened else target
