@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainwright import recipe as recipes
-from trainwright.core.budget import parse_budget
 from trainwright.core.errors import TrainwrightError, shown
 from trainwright.core.phrases import phrase
 from trainwright.recipe import Recipe
@@ -57,7 +56,6 @@ def _recipe(part: Any, budget: str | None) -> Recipe:
     made = part if isinstance(part, Recipe) else recipes.load(part)
     if budget is None:
         return made
-    parse_budget(budget)
     return recipes.edit(made, {"budget": budget}).model_copy(update={"live": made.live})
 
 

@@ -57,3 +57,8 @@ def test_a_count_of_seeds_is_at_least_one(seeds):
 def test_what_is_no_recipe_is_refused_by_name():
     with pytest.raises(TrainwrightError, match="is no recipe"):
         tw.compare(3, recipe(), quiet=True)
+
+
+def test_a_budget_that_cannot_be_read_is_refused_as_a_recipes_is():
+    with pytest.raises(TrainwrightError, match="soon"):
+        tw.compare(recipe(), recipe(), budget="soon", quiet=True)

@@ -268,3 +268,13 @@ def test_steps_taken_by_hand_are_judged_by_what_they_do(rate, code):
                 p.data.add_(p.grad, alpha=-rate)
     assert codes(w.diagnose()) == [code]
     assert w.history.num_steps == 400
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "loss", "match"),
+    [(torch.optim.SGD, None, "as optimiser"), (None, "cross_entropy", "as loss")],
+    ids=["a class", "a name"],
+)
+def test_what_is_no_optimiser_or_criterion_is_refused_in_a_sentence(optimizer, loss, match):
+    with pytest.raises(TrainwrightError, match=match):
+        tw.watch(net(), optimizer, loss=loss)

@@ -119,6 +119,16 @@ def check_optimizer(optimizer: Any, holds_some: Callable[[Optimizer], bool]) -> 
         )
 
 
+def check_loss(loss: Any) -> None:
+    """Raises TrainwrightError for what cannot be called as a criterion."""
+    if loss is not None and not callable(loss):
+        raise TrainwrightError(
+            phrase("watch got a {kind} as loss", kind=type(loss).__name__),
+            allowed=phrase("a criterion that is called with outputs and targets, or None"),
+            do=phrase("give the object itself, as {example}", example="nn.CrossEntropyLoss()"),
+        )
+
+
 def is_compiled(model: nn.Module) -> bool:
     """Whether torch.compile has this model or a part of it in hand."""
     if "torch._dynamo" not in sys.modules:

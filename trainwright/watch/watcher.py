@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from trainwright.core.history import History
 from trainwright.core.phrases import phrase
 from trainwright.store.contract import Reading
-from trainwright.watch.attach import check_models, claim, release
+from trainwright.watch.attach import check_loss, check_models, claim, release
 from trainwright.watch.budget import Purse
 from trainwright.watch.course import Course
 from trainwright.watch.flight import Flight, KeptBatch, Opening
@@ -51,7 +51,10 @@ class Watcher:
         self._models = [model] if isinstance(model, nn.Module) else list(model)
         check_models(self._models)
         check_share(budget)
-        given = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer or [])
+        check_loss(loss)
+        given: list[Any] = [] if optimizer is None else [optimizer]
+        if isinstance(optimizer, Sequence):
+            given = list(optimizer)
         self._purse, self._recorder = Purse(budget), Recorder(sink)
         self._opening = Opening(sample_bytes)
         self._course = Course(self._models, loss, self._purse, self._recorder, self._opening)
