@@ -208,18 +208,26 @@ class Case:
     @cached_property
     def slope(self) -> tuple[float, float] | None:
         """How the loss changes over the last third of the run: the change, as a share of what is
-        left above perfect (negative: it falls), and its standard error in the same unit."""
-        tail = self.late(2 / 3)
-        if len(tail.values) < 6:
+        left above perfect (negative: it falls), and its standard error in the same unit. Of the
+        steps' losses or the epochs' means that the user told, whichever is known better."""
+        told = self.history.train.get("loss")
+        curves = [self.curve] if told is None else [self.curve, told]
+        found = [slope for slope in map(self._slope_of, curves) if slope is not None]
+        return min(found, key=lambda slope: slope[1], default=None)
+
+    def _slope_of(self, curve: Curve) -> tuple[float, float] | None:
+        good = (curve.steps > 2 / 3 * self.history.num_steps) & np.isfinite(curve.values)
+        steps, values = curve.steps[good], curve.values[good]
+        if len(values) < 6:
             return None
         loss = self.facts.loss
         floor = loss.perfect if loss is not None and loss.perfect is not None else 0.0
-        left = float(np.median(tail.values)) - floor
+        left = float(np.median(values)) - floor
         if not np.isfinite(left) or left <= 1e-12:
             return None
-        parts = np.array_split(np.arange(len(tail.values)), min(10, len(tail.values)))
-        blocks = np.array([tail.values[part].mean() for part in parts])
-        at = np.array([tail.steps[part].mean() for part in parts])
+        parts = np.array_split(np.arange(len(values)), min(10, len(values)))
+        blocks = np.array([values[part].mean() for part in parts])
+        at = np.array([steps[part].mean() for part in parts])
         x = (at - at.mean()) / (self.history.num_steps / 3)
         change = float(np.sum(x * blocks) / np.sum(x * x))
         rest = blocks - blocks.mean() - change * x
