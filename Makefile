@@ -5,17 +5,19 @@ READY := .venv/.ready
 
 .PHONY: demo test test-all bench clinic docs lint clean
 
-demo: $(READY)  ## train on real data and show the report; then a sick recipe, diagnosed
+demo: $(READY)  ## train on real data and show the report; then a sick recipe: diagnosed, healed, proven
 	@mkdir -p demo
 	@cd demo && ../$(BIN)/trainwright fit sklearn:breast_cancer --name demo-$$(date +%H%M%S) --budget 20s
 	@cd demo && run=$$(../$(BIN)/trainwright runs --json | ../$(BIN)/python -c "import json,sys; print(json.load(sys.stdin)[0]['id'])") \
 	  && ../$(BIN)/trainwright report $$run --out report.html \
-	  && printf '\nnow a recipe that is ill:\n\n' \
-	  && (../$(BIN)/trainwright fit sklearn:digits --name sick-$$(date +%H%M%S) --budget "600 steps" \
-	        --set algorithm.optimizer=sgd --set algorithm.learning_rate=20 > /dev/null 2>&1 || true) \
-	  && sick=$$(../$(BIN)/trainwright runs --json | ../$(BIN)/python -c "import json,sys; print(json.load(sys.stdin)[0]['id'])") \
-	  && ../$(BIN)/trainwright diagnose $$sick && ../$(BIN)/trainwright report $$sick --out sick.html \
-	  && printf '\nnow:   open demo/report.html and demo/sick.html\nthen:  cd demo && ../.venv/bin/trainwright explain A401\n       ../.venv/bin/trainwright watch YOUR_SCRIPT.py\n       ../.venv/bin/trainwright fit YOUR.csv --target COLUMN\n'
+	  && printf '\nnow a recipe that is ill twice over: eight layers of sigmoid, and a rate that is too low\n\n' \
+	  && sick=sick-$$(date +%H%M%S) \
+	  && ../$(BIN)/trainwright fit sklearn:digits --name $$sick --budget "150 steps" \
+	        --set model.name=mlp --set model.depth=8 --set model.activation=sigmoid \
+	        --set algorithm.optimizer=sgd --set algorithm.learning_rate=0.001 > /dev/null 2>&1 \
+	  && ../$(BIN)/trainwright diagnose $$sick \
+	  && ../$(BIN)/trainwright heal $$sick --save healed.toml --report heal.html \
+	  && printf '\nnow:   open demo/heal.html and demo/report.html\nthen:  cd demo && ../.venv/bin/trainwright explain M204\n       ../.venv/bin/trainwright watch YOUR_SCRIPT.py\n       ../.venv/bin/trainwright heal YOUR.csv --target COLUMN\n'
 
 test: $(READY) lint  ## what CI runs: lint, types, the import contract, the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"

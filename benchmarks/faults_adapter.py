@@ -1,14 +1,21 @@
 """How do our codes read in the vocabulary of the faulty programs? An adapter for the scorer of the
-development split, by the public API alone: watch, diagnose.
+development split: watch, diagnose, heal.
 
 python /work/shared/faults/score.py --adapter benchmarks.faults_adapter
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
+
+from torch import nn
 
 import trainwright as tw
 from trainwright.core.diagnosis import Finding
+from trainwright.edit.given import program_from
+from trainwright.edit.loop import rate_factor
+from trainwright.edit.program import Penalty, Program
+from trainwright.remedy.heal import heal as heal_program
 
 # code, or code.kind -> words of vocabulary.json, the likeliest first
 WORDS: dict[str, tuple[str, ...]] = {
@@ -129,3 +136,57 @@ def _in_order(found: Any) -> Iterator[Finding]:
     for finding in found.findings:
         yield from finding.consequences
     yield from found.possible
+
+
+# --- healing -------------------------------------------------------------------------------------
+
+LOOP_ONLY = ("keep_best_checkpoint", "stop_early", "weigh_classes")  # the corpus's loop has no such
+
+
+def heal(program: Any, *, budget: float | None = None, seeds: int = 0) -> Any:
+    """A repaired program of the corpus, not yet trained. Clipping and schedules, for which its
+    loop has no place, ride on the optimiser as hooks."""
+    ours = ours_of(program)
+    healed = heal_program(ours, budget=budget, seeds=seeds, without=LOOP_ONLY).target
+    assert isinstance(healed, Program)
+    return theirs_of(program, healed)
+
+
+def ours_of(program: Any) -> Program:
+    """The corpus's objects as a program of ours."""
+    apart = program.valid_x is not program.train_x
+    made = program_from(
+        program.model, (program.train_x, program.train_y), loss=program.loss_fn,
+        optimizer=program.optimizer, batch_size=program.batch_size, epochs=program.epochs,
+        valid=(program.valid_x, program.valid_y) if apart else None, held_out=apart,
+    )  # fmt: skip
+    names = {id(p): name for name, p in program.model.named_parameters()}
+    penalties = tuple(Penalty(parameter=names[id(w)], l1=l1, l2=l2)
+                      for w, l1, l2 in program.penalties)  # fmt: skip
+    return made.turned(most_steps=program.max_steps, seconds=program.seconds, penalties=penalties)
+
+
+def theirs_of(program: Any, healed: Program) -> Any:
+    """A program of ours as the corpus's objects, its held-out targets as they were."""
+    model, optimizer = healed.start(0)
+    habits, total = healed.habits, healed.num_steps
+    if habits.clip_norm is not None:
+        optimizer.register_step_pre_hook(
+            lambda *_: nn.utils.clip_grad_norm_(model.parameters(), habits.clip_norm) and None
+        )
+    if habits.warmup_steps or habits.schedule != "constant":
+        rates, step = [group["lr"] for group in optimizer.param_groups], iter(range(10**9))
+
+        def schedule(*_: Any) -> None:
+            factor = rate_factor(habits, next(step), total)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+
+        optimizer.register_step_pre_hook(schedule)
+    named = dict(model.named_parameters())
+    return replace(
+        program, model=model, loss_fn=healed.loss, optimizer=optimizer, decode=healed.decode,
+        train_x=healed.train.inputs[0], train_y=healed.train.targets,
+        valid_x=healed.judged.inputs[0], batch_size=habits.batch_size, epochs=habits.epochs,
+        penalties=[(named[p.parameter], p.l1, p.l2) for p in habits.penalties],
+    )  # fmt: skip

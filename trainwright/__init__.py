@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from trainwright.core.errors import TrainwrightError
     from trainwright.doctor import Diagnosis, check, diagnose, watch
     from trainwright.recipe import Recipe
-    from trainwright.treatment import compare
+    from trainwright.treatment import compare, exam, heal, try_remedy
 
 __version__ = "0.1.0"
 __all__ = [
-    "Diagnosis", "Recipe", "Run", "TrainwrightError", "check", "compare", "diagnose", "fit", "load",
-    "resume", "watch",
+    "Diagnosis", "Recipe", "Run", "TrainwrightError", "check", "compare", "diagnose", "exam", "fit",
+    "heal", "load", "resume", "try_remedy", "watch",
 ]  # fmt: skip
 
 # Names are fetched on first use, so that `import trainwright` stays light.
@@ -34,6 +34,9 @@ _HOMES = {
     "check": "trainwright.doctor",
     "compare": "trainwright.treatment",
     "diagnose": "trainwright.doctor",
+    "exam": "trainwright.treatment",
+    "heal": "trainwright.treatment",
+    "try_remedy": "trainwright.treatment",
     "watch": "trainwright.doctor",
     "fit": "trainwright.api",
     "load": "trainwright.api",

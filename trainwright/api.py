@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trainwright import recipe as recipes
 from trainwright.core.errors import TrainwrightError, shown, system_reason
 from trainwright.core.phrases import phrase
-from trainwright.core.records import Metric, RunRecord, RunState
+from trainwright.core.records import Metric, Notice, RunRecord, RunState
 from trainwright.recipe import Live, Recipe
 from trainwright.run.messages import Listener, nobody
 from trainwright.watch.share import SHARE, check_share
@@ -194,8 +194,11 @@ def start(
     keeps: bool, command: str, watch: bool | float = True,
 ) -> Run:  # fmt: skip
     """Begins and runs a recipe in an open store."""
+    from dataclasses import replace
+
     from trainwright.run.begin import begin
 
+    recipe, notices = _measured(recipe, listener, allow_code)
     share = SHARE if watch is True else float(watch)
     if share:
         check_share(share)
@@ -204,8 +207,24 @@ def start(
         listener=listener, command=command,
         allow_code=allow_code, keeps=keeps, watch_budget=share,
     )  # fmt: skip
+    execution.record = replace(execution.record, notices=notices)
     execution.run(resume=False)
     return _done(execution, store, own=recipe.live.model, allow_code=allow_code)
+
+
+def _measured(
+    recipe: Recipe, listener: Listener, allow_code: bool
+) -> tuple[Recipe, tuple[Notice, ...]]:
+    """The recipe with a number for a learning rate that is to be `measured`, and what is said of
+    it."""
+    if recipe.algorithm.learning_rate != "measured":
+        return recipe, ()
+    from trainwright.exam.rate import with_measured_rate
+    from trainwright.run.messages import Said
+
+    found, notice = with_measured_rate(recipe, allow_code=allow_code)
+    listener(Said(notice=notice))
+    return found, (notice,)
 
 
 def resume(

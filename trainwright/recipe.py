@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from trainwright.algorithm.knobs import AlgorithmKnobs
 from trainwright.core.budget import parse_budget
@@ -22,11 +22,11 @@ from trainwright.core.errors import (
     shown,
     system_reason,
 )
-from trainwright.core.knob import KnobInfo, Knobs, knob, knobs_of, problems_of
+from trainwright.core.knob import KnobInfo, Knobs, KnobsDisagree, knob, knobs_of, problems_of
 from trainwright.core.phrases import phrase
 from trainwright.core.words import line
 from trainwright.data.knobs import DataKnobs
-from trainwright.loss.knobs import LossKnobs
+from trainwright.loss.knobs import WITHOUT_GRADIENT, LossKnobs, without_gradient
 from trainwright.model.knobs import ModelKnobs
 
 HASH_CHARACTERS = 16  # 64 bits: no collision among any number of recipes a person makes
@@ -82,6 +82,12 @@ class Recipe(Knobs):
         if text != "auto":
             parse_budget(text)
         return text
+
+    @model_validator(mode="after")
+    def _a_loss_without_gradient_is_left_to_evolution(self) -> "Recipe":
+        if self.loss.name == WITHOUT_GRADIENT and self.algorithm.optimizer != "evolution":
+            raise KnobsDisagree("loss.name", without_gradient(shown(self.loss.name)))
+        return self
 
     @property
     def portable(self) -> bool:

@@ -56,7 +56,7 @@ def test_the_public_names_are_these_and_each_can_be_had():
     code = (
         "import trainwright as tw\n"
         "assert tw.__all__ == ['Diagnosis', 'Recipe', 'Run', 'TrainwrightError', 'check', 'compare', "
-        "'diagnose', 'fit', 'load', 'resume', 'watch']\n"
+        "'diagnose', 'exam', 'fit', 'heal', 'load', 'resume', 'try_remedy', 'watch']\n"
         "assert all(getattr(tw, name) is not None for name in tw.__all__)"
     )
     assert "torch._dynamo" not in loaded_by(code, ("torch._dynamo",))

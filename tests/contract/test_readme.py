@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from trainwright.cli.app import run
+from trainwright.remedy import heal
 from trainwright.train import plan
 
 ROOT = Path(__file__).parent.parent.parent
@@ -36,6 +37,9 @@ def desk(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(plan, "AUTO_STEPS_LOW", 20)
     monkeypatch.setattr(plan, "AUTO_STEPS_HIGH", 20)
+    monkeypatch.setattr(heal, "LEAST_SECONDS", 2.0)
+    monkeypatch.setattr(heal, "MOST_SECONDS", 2.0)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # arms run here: each process imports torch
     rng = np.random.default_rng(0)
     rows = {"age": rng.integers(18, 90, 150), "zip": rng.integers(1, 5, 150)}
     table = polars.DataFrame(rows | {"churned": [("no", "yes")[int(a > 50)] for a in rows["age"]]})

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional
 
+from trainwright import recipe as recipes
 from trainwright.core.errors import ModelError, RecipeError
 from trainwright.core.knob import knobs_of, problems_of
 from trainwright.core.task import Task
@@ -19,6 +20,7 @@ from trainwright.loss.build import (
     num_outputs_for_loss,
 )
 from trainwright.loss.knobs import LossKnobs
+from trainwright.recipe import Recipe
 
 BINARY = Task(kind="binary", classes=("no", "yes"))
 THREE = Task(kind="multiclass", classes=("a", "b", "c"))
@@ -40,10 +42,48 @@ def message_of(**knobs) -> str:
 
 
 @pytest.mark.parametrize("name", ["zero_one", "0-1", "accuracy", "zero-one"])
-def test_the_zero_one_loss_is_refused_with_its_reason(name):
-    message = message_of(name=name)
-    for part in ("loss.name", "gradient is zero", "cross_entropy", "hinge"):
-        assert part in message
+def test_the_zero_one_loss_is_refused_with_its_reason_where_gradients_train(name):
+    with pytest.raises(RecipeError) as caught:
+        recipes.edit(Recipe(), {"loss.name": name})
+    (problem,) = caught.value.problems
+    assert problem.path == "loss.name"
+    for part in ("gradient is zero", "cross_entropy", "hinge", "'zero_one'", "'evolution'"):
+        assert part in problem.what
+
+
+def test_the_zero_one_loss_is_taken_where_no_gradient_is_asked_for():
+    turned = {"loss.name": "zero_one", "algorithm.optimizer": "evolution"}
+    recipe = recipes.edit(Recipe(), turned)
+    assert recipes.parse(recipes.render(recipe)) == recipe
+    with pytest.raises(RecipeError, match="evolution"):
+        recipes.edit(recipe, {"algorithm.optimizer": "adamw"})
+
+
+@pytest.mark.parametrize("task", [BINARY, THREE])
+def test_the_zero_one_loss_is_the_share_of_wrong_answers(task):
+    for outputs in (1, 2) if task is BINARY else (3,):
+        made = build_objective(
+            LossKnobs(name="zero_one"), task, class_counts=None, num_outputs=outputs
+        )
+        z = torch.randn(50, outputs, generator=torch.Generator().manual_seed(0))
+        y = torch.arange(50) % len(task.classes)
+        wrong = (made.predict(z).argmax(dim=1) != y).float()
+        assert torch.equal(made.per_example(z, y), wrong)
+        assert made(z, y).item() == pytest.approx(wrong.mean().item())
+
+
+def test_the_zero_one_loss_of_several_labels_is_the_mean_over_labels():
+    made = build_objective(LossKnobs(name="zero_one"), LABELS, class_counts=None, num_outputs=3)
+    z = torch.tensor([[1.0, -1.0, 2.0], [-1.0, -1.0, -1.0]])
+    y = torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
+    assert made.per_example(z, y).tolist() == pytest.approx([1 / 3, 0.0])
+
+
+def test_it_is_not_among_the_losses_that_a_misfit_is_sent_to():
+    with pytest.raises(RecipeError) as caught:
+        num_outputs_for_loss(LossKnobs(name="squared"), THREE)
+    (problem,) = caught.value.problems
+    assert "zero_one" not in problem.allowed
 
 
 def test_misspelt_and_foreign_names_are_answered_with_the_right_one():

@@ -51,7 +51,7 @@ def made(signature: Signature, seed: int = 0, num_outputs: int = 3, **knobs) -> 
     return build(ModelKnobs(**knobs), signature, num_outputs, seed)
 
 
-@pytest.mark.parametrize("name", ["auto", "linear", "mlp", "convnet", "bag"])
+@pytest.mark.parametrize("name", ["auto", "linear", "mlp", "convnet", "bag", "rnn"])
 @pytest.mark.parametrize("kind", SIGNATURES)
 def test_every_model_reads_what_it_says_or_names_those_that_do(kind, name):
     signature = SIGNATURES[kind]

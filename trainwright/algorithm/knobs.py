@@ -7,15 +7,15 @@ from pydantic import model_validator
 from trainwright.core.knob import Knobs, Search, knob
 from trainwright.core.phrases import phrase
 
-Optimizer = Literal["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "muon"]
+Optimizer = Literal["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "muon", "evolution"]
 Schedule = Literal[
     "constant", "linear", "cosine", "step", "one_cycle", "warmup_stable_decay", "plateau"
 ]
-OPTIMIZERS: tuple[Optimizer, ...] = (
+OPTIMIZERS: tuple[Optimizer, ...] = (  # those that a gradient feeds
     "sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "muon",
 )  # fmt: skip
 WITHOUT_MOMENTUM = frozenset({"adagrad"})
-WITH_BETA2 = frozenset({"adam", "adamw", "nadam", "rmsprop", "muon"})
+WITH_BETA2 = frozenset({"adam", "adamw", "nadam", "rmsprop", "muon", "evolution"})
 WITH_NESTEROV = frozenset({"sgd", "muon"})
 WITHOUT_FINAL_SHARE = frozenset({"constant", "step"})
 
@@ -25,15 +25,17 @@ class AlgorithmKnobs(Knobs):
 
     optimizer: Optimizer = knob(
         "adamw",
-        "The rule that turns a gradient into a step.",
+        "The rule that turns a gradient into a step; evolution needs none: it tries changed "
+        "weights and moves where they lose least.",
         why="Adam and its kin stay near the best across problems without tuning "
         "[paper: Schmidt et al. 2021, arXiv:2007.01547]",
         search=Search(scale="choice", choices=("adamw", "sgd", "muon")),
     )
-    learning_rate: float | Literal["auto"] = knob(
+    learning_rate: float | Literal["auto", "measured"] = knob(
         "auto",
         "Peak size of a step; auto is the optimiser's customary rate; of adam and adamw 3 times as "
-        "much for `auto` tables, 10 times for `auto` images and sound.",
+        "much for `auto` tables, 10 times for `auto` images and sound; measured tries some in "
+        "short trainings before the run.",
         why="the one knob most worth tuning [paper: Bengio 2012, arXiv:1206.5533, section 3.1]; "
         "the customary rates and their sources are in algorithm/resolve.py",
         search=Search(low=1e-5, high=1.0, scale="log"),
@@ -43,7 +45,7 @@ class AlgorithmKnobs(Knobs):
     momentum: float | Literal["auto"] = knob(
         "auto",
         "Share of the last direction kept in the next: momentum of sgd, rmsprop and muon, beta1 of "
-        "adam, adamw and nadam; auto is 0.9, for muon 0.95, for rmsprop 0.",
+        "adam, adamw, nadam and evolution; auto is 0.9, for muon 0.95, for rmsprop 0.",
         why="[paper: Sutskever et al. 2013; Kingma & Ba 2015, arXiv:1412.6980; Jordan 2024, Muon]",
         search=Search(low=0.5, high=0.99),
         ge=0,
@@ -56,8 +58,8 @@ class AlgorithmKnobs(Knobs):
     )
     beta2: float | Literal["auto"] = knob(
         "auto",
-        "Memory of the mean squared gradient (adam, adamw, nadam, muon's adamw part, and rmsprop's "
-        "alpha); auto is 0.999, for rmsprop 0.99, for `auto` tables 0.95.",
+        "Memory of the mean squared gradient (adam, adamw, nadam, evolution, muon's adamw part, "
+        "and rmsprop's alpha); auto is 0.999, for rmsprop 0.99, for `auto` tables 0.95.",
         why="[paper: Kingma & Ba 2015, arXiv:1412.6980; Hinton 2012, lecture 6e, as torch has it]",
         search=Search(low=0.9, high=0.9999),
         ge=0,
@@ -70,6 +72,23 @@ class AlgorithmKnobs(Knobs):
         why="[paper: Kingma & Ba 2015, arXiv:1412.6980; torch's defaults]",
         ge=0,
         le=1,
+    )
+    population: int | Literal["auto"] = knob(
+        "auto",
+        "evolution: changed weights that are tried at each step, half of them mirror images; even; "
+        "auto is 64.",
+        why="more tries see the slope more clearly and cost as much more [measured: docs/LOG.md]",
+        unit="tries",
+        ge=2,
+        le=100_000,
+    )
+    sigma: float | Literal["auto"] = knob(
+        "auto",
+        "evolution: standard deviation of the change of each weight in a try; auto is 0.2.",
+        why="[paper: Salimans et al. 2017, arXiv:1703.03864; measured: docs/LOG.md]",
+        search=Search(low=1e-3, high=0.3, scale="log"),
+        gt=0,
+        le=100,
     )
     weight_decay: float | Literal["auto"] = knob(
         "auto",
@@ -306,6 +325,44 @@ class AlgorithmKnobs(Knobs):
             )
         if self.eps != "auto" and name == "sgd":
             raise ValueError(phrase("eps is set, but sgd divides by nothing: drop eps"))
+        return self
+
+    @model_validator(mode="after")
+    def _settings_fit_evolution(self) -> "AlgorithmKnobs":
+        if self.optimizer != "evolution":
+            for setting in ("population", "sigma"):
+                if getattr(self, setting) != "auto":
+                    raise ValueError(
+                        phrase(
+                            "{setting} is set, but {name} tries no changed weights: drop "
+                            "{setting}, or choose optimizer = 'evolution'",
+                            setting=setting,
+                            name=self.optimizer,
+                        )
+                    )
+            return self
+        if isinstance(self.population, int) and self.population % 2:
+            raise ValueError(
+                phrase(
+                    "population is {num}, and tries come in mirrored pairs: write {even}",
+                    num=self.population,
+                    even=self.population + 1,
+                )
+            )
+        if self.l2 or (self.l1 and self.l1_form == "penalty"):
+            raise ValueError(
+                phrase(
+                    "l2 and the l1 penalty are added to a gradient of the loss, and evolution has "
+                    "one of ranks: write weight_decay, or l1_form = 'proximal'"
+                )
+            )
+        if self.precision == "float16":
+            raise ValueError(
+                phrase(
+                    "float16 scales the loss for small gradients, and evolution has none: write "
+                    "precision = 'bfloat16' or 'float32'"
+                )
+            )
         return self
 
     @model_validator(mode="after")

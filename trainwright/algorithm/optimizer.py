@@ -11,13 +11,14 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from trainwright.algorithm.evolution import Evolution
 from trainwright.algorithm.knobs import AlgorithmKnobs
 from trainwright.core.errors import ModelError
 from trainwright.core.phrases import phrase
 
 # Where torch has one kernel for the whole step; others go over lists of tensors (foreach).
 FUSED = {"sgd": ("cpu", "cuda"), "adam": ("cpu", "cuda"), "adamw": ("cpu", "cuda"),
-         "muon": ("cpu", "cuda"), "adagrad": ("cpu",)}  # fmt: skip
+         "muon": ("cpu", "cuda"), "evolution": ("cpu", "cuda"), "adagrad": ("cpu",)}  # fmt: skip
 
 
 def build_optimizers(knobs: AlgorithmKnobs, module: nn.Module) -> tuple[Optimizer, ...]:
@@ -136,6 +137,9 @@ def _build(
         case "adam" | "adamw" | "muon":
             betas = (kept, _number(knobs.beta2))
             return torch.optim.Adam(parameters, rate, betas, _number(knobs.eps), **quick)
+        case "evolution":
+            betas = (kept, _number(knobs.beta2))
+            return Evolution(parameters, rate, betas, _number(knobs.eps), **quick)
         case "nadam":
             betas = (kept, _number(knobs.beta2))
             nadam = torch.optim.NAdam(parameters, rate, betas, _number(knobs.eps), **quick)

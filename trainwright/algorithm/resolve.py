@@ -13,7 +13,7 @@ from trainwright.algorithm.schedule import auto_step_every, auto_warmup
 # adamw's rate serves it too [paper: Liu et al. 2025, arXiv:2502.16982, section 2.2].
 RATES: dict[Optimizer, float] = {
     "sgd": 0.05, "adam": 1e-3, "adamw": 1e-3, "nadam": 2e-3, "rmsprop": 1e-3, "adagrad": 1e-2,
-    "muon": 1e-3,
+    "muon": 1e-3, "evolution": 0.1,
 }  # fmt: skip
 # The network for tables (model `auto`): a large rate with a short memory of squared gradients
 # [paper: Holzmueller et al. 2024, arXiv:2407.04491, table B.1: beta2 0.95, and a rate of 0.04 in a
@@ -26,6 +26,7 @@ TABLE_BETA2 = 0.95
 IMAGE_RATES: dict[Optimizer, float] = {"adam": 1e-2, "adamw": 1e-2}
 DECAYS: dict[Optimizer, float] = {"adamw": 0.01, "muon": 0.1}  # [paper: see weight_decay's knob]
 MOMENTA: dict[Optimizer, float] = {"muon": 0.95, "rmsprop": 0.0, "adagrad": 0.0}
+POPULATION, SIGMA = 64, 0.2  # of evolution
 
 STEPS_PER_EPOCH = 40  # auto batch: about this many steps an epoch ... [assumed]
 LEAST_BATCH, MOST_BATCH = 16, 256  # ... within what a core is quick at [paper: see batch_size]
@@ -59,6 +60,8 @@ def resolve(
         rules["beta2"] = 0.99 if name == "rmsprop" else 0.999
         if table and name in TABLE_RATES:
             rules["beta2"] = TABLE_BETA2
+    if name == "evolution":
+        rules |= {"population": POPULATION, "sigma": SIGMA}
     if name != "sgd":
         rules["eps"] = 1e-10 if name == "adagrad" else 1e-8
     return _fill(knobs, rules)

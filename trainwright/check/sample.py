@@ -156,6 +156,22 @@ def sample_from(data: Any, *, device: torch.device, batch_size: int | None = Non
     return _from_batches(data, device, batch_size)
 
 
+def whole_from(data: Any, *, device: torch.device) -> Sample:
+    """All of (X, y), or of batches of (x, y), on `device`: for programs that are trained again.
+
+    Raises TrainwrightError as `sample_from` does.
+    """
+    if isinstance(data, tuple) and len(data) == 2:
+        inputs, names = _as_inputs(data[0])
+        targets = _tensor(data[1])
+        _match(inputs, targets)
+        return Sample(inputs=_to(inputs, device), targets=_to(targets, device), names=names,
+                      num_examples=num_rows(inputs))  # fmt: skip
+    found = sample_from(data, device=device)  # refuses other forms
+    return found if found.num_rows >= found.num_examples else _from_batches(
+        data, device, None, limit=found.num_examples)  # fmt: skip
+
+
 def _wrong_data(data: Any) -> TrainwrightError:
     return TrainwrightError(
         phrase("data of type {type} are no examples", type=shown(type(data).__name__)),
@@ -198,13 +214,7 @@ def _from_arrays(x: Any, y: Any, device: torch.device, batch_size: int | None) -
             allowed=phrase("model and data on one device"),
             do=phrase("move the model with model.to({device!r})", device=str(given.device)),
         )  # fmt: skip
-    total, num_targets = num_rows(inputs), num_rows(targets)
-    if total == 0 or (num_targets and num_targets != total):
-        raise TrainwrightError(
-            phrase("{x} rows of inputs and {y} rows of targets", x=total, y=num_targets),
-            allowed=phrase("as many targets as inputs, at least one"),
-            do=phrase("check how X and y are cut"),
-        )
+    total = _match(inputs, targets)
     whole = Sample(
         inputs=_to(inputs, device), targets=_to(targets, device), names=names,
         num_examples=total, batch_size=batch_size or min(32, total),
@@ -216,6 +226,18 @@ def _from_arrays(x: Any, y: Any, device: torch.device, batch_size: int | None) -
         all_inputs=first_tensor(inputs), numbers=chosen.numbers, num_examples=total,
         batch_size=whole.batch_size,
     )  # fmt: skip
+
+
+def _match(inputs: Any, targets: Any) -> int:
+    """The number of rows. Raises TrainwrightError where inputs and targets have not as many."""
+    total, num_targets = num_rows(inputs), num_rows(targets)
+    if total == 0 or (num_targets and num_targets != total):
+        raise TrainwrightError(
+            phrase("{x} rows of inputs and {y} rows of targets", x=total, y=num_targets),
+            allowed=phrase("as many targets as inputs, at least one"),
+            do=phrase("check how X and y are cut"),
+        )
+    return total
 
 
 def _affordable(inputs: Any) -> int:
@@ -232,17 +254,20 @@ def _to(value: Any, device: torch.device) -> Any:
     return tuple(_to(v, device) for v in value) if isinstance(value, (tuple, list)) else value
 
 
-def _from_batches(data: Iterable[Any], device: torch.device, batch_size: int | None) -> Sample:
+def _from_batches(
+    data: Iterable[Any], device: torch.device, batch_size: int | None, limit: int = MOST_EXAMPLES
+) -> Sample:
     """The first batches, joined; a last, shorter one counts as well."""
     batches: list[tuple[Any, Any]] = []
-    rows, limit, total = 0, MOST_EXAMPLES, 0
+    wanted, rows, total = limit, 0, 0
     with _same_stream(data) as stream:
         for batch in stream:
             if not isinstance(batch, (tuple, list)) or len(batch) < 2:
                 raise _wrong_data(batch)
             x = batch[0] if len(batch) == 2 else tuple(batch[:-1])
             batches.append((x, batch[-1]))
-            limit = min(limit, _affordable(_as_inputs(x)[0]))
+            if wanted == MOST_EXAMPLES:
+                limit = min(limit, _affordable(_as_inputs(x)[0]))
             rows += num_rows(_as_inputs(x)[0])
             if rows >= limit:
                 break

@@ -5,6 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trainwright.cli import options
+from trainwright.cli.heal import Page, can_be_written, write_page
 from trainwright.cli.output import console, print_json
 from trainwright.core.words import say
 
@@ -17,12 +18,15 @@ def compare(
     seeds: Annotated[int, Parameter(name="--seeds", help=say("option.seeds"))] = 5,
     metric: Annotated[str | None, Parameter(name="--metric", help=say("option.metric"))] = None,
     budget: options.Budget = None,
+    report: Page = None,
     allow_code: options.AllowCode = False,
     json: options.Json = False,
 ) -> int:
     from trainwright import treatment
     from trainwright.report.comparison import comparison_card, plain
+    from trainwright.report.comparison_page import render_comparison
 
+    can_be_written(report, "--report")
     found = treatment.compare(
         first, second, seeds=seeds, metric=metric, budget=budget, allow_code=allow_code, quiet=json
     )
@@ -30,4 +34,5 @@ def compare(
         print_json(plain(found))
     else:
         console().print(comparison_card(found))
+    write_page(lambda: render_comparison(found), report, quiet=json)
     return 0

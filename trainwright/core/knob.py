@@ -25,6 +25,14 @@ from trainwright.core.words import line
 Scale = Literal["linear", "log", "choice"]
 
 
+class KnobsDisagree(ValueError):
+    """Knobs of two groups that do not go together; `path` is the one to be turned first."""
+
+    def __init__(self, path: str, what: str) -> None:
+        super().__init__(what)
+        self.path = path
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
     """Where tuning may look: an interval on a scale, or a list of choices."""
@@ -49,7 +57,8 @@ class Knobs(BaseModel):
     ) -> Any:
         annotation = cls.model_fields[info.field_name or ""].annotation
         # pydantic would compare the word with ge, le, … of a knob that is `float | Literal["auto"]`
-        if value == "auto" and any("auto" in get_args(part) for part in get_args(annotation)):
+        parts = get_args(annotation)
+        if isinstance(value, str) and any(value in get_args(part) for part in parts):
             return value
         # … and would take true for 1
         if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
@@ -150,7 +159,8 @@ def problems_of(error: ValidationError, group: type[BaseModel], prefix: str = ""
     problems: dict[str, Problem] = {}
     for detail in error.errors(include_url=False):
         parts = [shown(str(part))[1:-1] for part in detail["loc"]]  # names of anyone's making
-        path = prefix + ".".join(parts)
+        told = detail.get("ctx", {}).get("error")
+        path = prefix + (".".join(parts) or getattr(told, "path", ""))
         while path not in known and "." in path and detail["type"] != "extra_forbidden":
             path = path.rpartition(".")[0]  # a union's branch or a list's index
         problem = _problem(detail, path, known)

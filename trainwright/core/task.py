@@ -46,18 +46,24 @@ class Pairing:
 
 
 # The first pairing of a task is its default. Sources: Goodfellow et al. 2016, ch. 6.2.2
-# (units and losses by output distribution); Crammer & Singer 2001 (multi-class hinge).
+# (units and losses by output distribution); Crammer & Singer 2001 (multi-class hinge). zero_one
+# has no gradient: only an algorithm that asks for none can train on it.
 PAIRINGS: dict[TaskKind, tuple[Pairing, ...]] = {
     "binary": (
         Pairing(loss="binary_cross_entropy", head="logit", outputs="one"),
         Pairing(loss="cross_entropy", head="logits", outputs="classes"),
         Pairing(loss="hinge", head="margin", outputs="one"),
+        Pairing(loss="zero_one", head="logit", outputs="one"),
     ),
     "multiclass": (
         Pairing(loss="cross_entropy", head="logits", outputs="classes"),
         Pairing(loss="hinge", head="margin", outputs="classes"),
+        Pairing(loss="zero_one", head="logits", outputs="classes"),
     ),
-    "multilabel": (Pairing(loss="binary_cross_entropy", head="logits", outputs="classes"),),
+    "multilabel": (
+        Pairing(loss="binary_cross_entropy", head="logits", outputs="classes"),
+        Pairing(loss="zero_one", head="logits", outputs="classes"),
+    ),
     "regression": (
         Pairing(loss="squared", head="value", outputs="targets"),
         Pairing(loss="absolute", head="value", outputs="targets"),

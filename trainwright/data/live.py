@@ -41,9 +41,16 @@ FINGERPRINT_BYTES = 1 << 20  # of each array [assumed]
 
 
 def prepare_live(
-    source: Any, knobs: DataKnobs, *, seed: int, one_tensor: bool, tell: Tell = unheard
+    source: Any,
+    knobs: DataKnobs,
+    *,
+    seed: int,
+    one_tensor: bool,
+    sequences: bool = False,
+    tell: Tell = unheard,
 ) -> Prepared:
-    """(X, y), a frame with its target within, or a Dataset of (x, y).
+    """(X, y), a frame with its target within, or a Dataset of (x, y). `sequences`: arrays of three
+    dimensions are [example, time, channel], not images, unless they are bytes.
 
     Raises DataError for objects that are no examples.
     """
@@ -71,7 +78,9 @@ def prepare_live(
     array = _array_of(inputs)
     if array is not None:
         assert raw is not None
-        return _prepare_array(inputs, array, raw, knobs, seed, one_tensor, origin)
+        return _prepare_array(
+            inputs, array, raw, knobs, seed, one_tensor, origin, sequences=sequences
+        )
     if raw is not None and _are_texts(inputs):
         import polars as pl
 
@@ -132,11 +141,14 @@ def gather(examples: Any, memory_limit: int, kind: str) -> tuple[Any, Any]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArrayEncoder:
     """Arrays that go to the user's own module as they are: floats as float32, torch's whole
-    numbers as int64."""
+    numbers as int64. Sequences for our own network are standardised by channel, their last
+    dimension: (x - centre) / spread."""
 
     coding: TargetCoding
     shape: tuple[int, ...]
     whole: bool
+    centre: tuple[float, ...] = ()
+    spread: tuple[float, ...] = ()
 
     @property
     def task(self) -> Task:
@@ -184,6 +196,8 @@ class ArrayEncoder:
         )  # fmt: skip
 
     def tensor(self, array: np.ndarray) -> Tensor:
+        if self.centre:
+            array = (array - np.array(self.centre)) / np.array(self.spread)
         wanted = np.int64 if self.whole else np.float32
         return torch.from_numpy(np.array(array, dtype=wanted, order="C"))
 
@@ -193,14 +207,15 @@ class ArrayEncoder:
     def to_record(self) -> dict[str, object]:
         return {
             "kind": "array", "coding": self.coding.to_record(), "shape": list(self.shape),
-            "whole": self.whole,
+            "whole": self.whole, "centre": list(self.centre), "spread": list(self.spread),
         }  # fmt: skip
 
 
 def array_encoder_from_record(record: dict) -> ArrayEncoder:
     return ArrayEncoder(
         coding=coding_from_record(record["coding"]), shape=tuple(record["shape"]),
-        whole=record["whole"],
+        whole=record["whole"], centre=tuple(record.get("centre", ())),
+        spread=tuple(record.get("spread", ())),
     )  # fmt: skip
 
 
@@ -237,10 +252,10 @@ class _TensorShower:
 
 def _prepare_array(
     inputs: Any, array: np.ndarray, raw: Raw, knobs: DataKnobs, seed: int, one_tensor: bool,
-    origin: Origin,
+    origin: Origin, *, sequences: bool,
 ) -> Prepared:  # fmt: skip
-    """Features are standardised, images normalised; the user's own module sees what it was
-    promised: the arrays themselves, unless data.scale says otherwise."""
+    """Features are standardised, images normalised, sequences by channel; the user's own module
+    sees what it was promised: the arrays themselves, unless data.scale says otherwise."""
     if array.ndim == 1:
         array = array[:, None]
     if not len(array):
@@ -256,6 +271,10 @@ def _prepare_array(
         return prepare_matrix(
             array, raw, knobs, seed=seed, origin=origin, target_name=knobs.target or "target"
         )
+    if sequences and array.ndim == 3 and not is_image:
+        return _prepare_untouched(
+            inputs, array, raw, knobs, seed, origin, by_channel=knobs.scale != "none"
+        )
     if array.ndim in (3, 4) and (is_image or not one_tensor):
         from trainwright.data.media.gather import Gathered
         from trainwright.data.media.prepare import prepare_stored
@@ -269,9 +288,10 @@ def _prepare_array(
 
 
 def _prepare_untouched(
-    inputs: Any, array: np.ndarray, raw: Raw, knobs: DataKnobs, seed: int, origin: Origin
-) -> Prepared:
-    whole = isinstance(inputs, Tensor) and array.dtype.kind in "iu"
+    inputs: Any, array: np.ndarray, raw: Raw, knobs: DataKnobs, seed: int, origin: Origin,
+    *, by_channel: bool = False,
+) -> Prepared:  # fmt: skip
+    whole = isinstance(inputs, Tensor) and array.dtype.kind in "iu" and not by_channel
     notices = list(origin.notices)
     if array.dtype.kind == "f" and not np.isfinite(array.sum()):
         count = int((~np.isfinite(array)).sum())
@@ -291,10 +311,22 @@ def _prepare_untouched(
         coding=fit_coding(target, rows.train, standardise=knobs.standardise_target),
         shape=array.shape[1:], whole=whole,
     )  # fmt: skip
+    if by_channel:
+        centre, spread = _moments(array[rows.train])
+        encoder = replace(encoder, centre=centre, spread=spread)
     column = Column(name="X", role="numeric", reason=Notice(code="reason.passed_on"), dtype="array")
     origin = replace(origin, notices=tuple(notices))
     shower = _TensorShower(values=array, origin=rows_known)
     return finish(encoder, (encoder.tensor(array),), target, rows, [column], origin, shower)
+
+
+def _moments(array: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, the last dimension, over the numbers that are
+    finite; 0 and 1 where there is nothing to go by."""
+    flat = array.reshape(-1, array.shape[-1]).astype(np.float64)
+    flat = np.ma.masked_invalid(flat)
+    centre, spread = flat.mean(axis=0).filled(0.0), flat.std(axis=0).filled(1.0)
+    return tuple(centre.tolist()), tuple(np.where(spread > 0, spread, 1.0).tolist())
 
 
 def _array_of(source: object) -> np.ndarray | None:

@@ -21,10 +21,12 @@ def prepare(
     *,
     seed: int,
     one_tensor: bool = False,
+    sequences: bool = False,
     tell: Tell = unheard,
 ) -> Prepared:
     """A source, understood, split and encoded. `one_tensor`: for a user's own module, categories
-    become 0/1 columns and arrays stay as they are. `tell` hears how far reading is.
+    become 0/1 columns and arrays stay as they are. `sequences`: live arrays of three dimensions are
+    [example, time, channel], unless they are bytes. `tell` hears how far reading is.
 
     Raises DataError for whatever cannot be learnt from.
     """
@@ -39,7 +41,9 @@ def prepare(
     if not isinstance(source, str):
         from trainwright.data.live import prepare_live
 
-        return prepare_live(source, knobs, seed=seed, one_tensor=one_tensor, tell=tell)
+        return prepare_live(
+            source, knobs, seed=seed, one_tensor=one_tensor, sequences=sequences, tell=tell
+        )
     if source.startswith(("synthetic:", "sklearn:")):
         return _prepare_named(source, knobs, seed)
     if source.lower().endswith((".npz", ".npy")):

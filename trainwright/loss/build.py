@@ -90,11 +90,11 @@ def _fitting_head(row: Pairing, task: Task, num_outputs: int) -> tuple[Pairing, 
     outputs, whatever the loss is called; anything else is refused."""
     if num_outputs == row.num_outputs(task):
         return row, ()
-    if task.kind == "binary" and row.loss == "hinge" and num_outputs == 2:
+    if task.kind == "binary" and row.loss in ("hinge", "zero_one") and num_outputs == 2:
         return row, ()
     twins = {1: "binary_cross_entropy", 2: "cross_entropy"}
     other = pairing("binary", twins.get(num_outputs, "")) if task.kind == "binary" else None
-    if other is not None and row.loss != "hinge":
+    if other is not None and row.loss not in ("hinge", "zero_one"):
         values = {"outputs": num_outputs, "asked": row.loss, "taken": other.loss}
         return other, (Notice(code="loss_follows_outputs", values=values),)
     wanted = row.num_outputs(task)
@@ -139,6 +139,11 @@ def _for_classes(
             formula, link = classes.labels_cross_entropy, links.sigmoid_of_each
         case "binary_cross_entropy":
             formula, link = classes.one_logit_cross_entropy, links.sigmoid_of_one
+        case "zero_one":
+            options, formula = {"weight": weight}, classes.zero_one
+            one = num_outputs == 1 and task.kind != "multilabel"
+            several = links.sigmoid_of_each if task.kind == "multilabel" else links.softmax
+            link = links.sigmoid_of_one if one else several
         case _:
             options = {"power": knobs.hinge_power, "weight": weight}
             one = num_outputs == 1

@@ -1,5 +1,5 @@
-"""How wrong is a prediction of classes? Cross-entropy and hinge losses as formulas over outputs and
-targets: each gives a scalar, or with `each=True` one value per example."""
+"""How wrong is a prediction of classes? Cross-entropy, hinge and 0-1 losses as formulas over
+outputs and targets: each gives a scalar, or with `each=True` one value per example."""
 
 import torch
 from jaxtyping import Float, Int64
@@ -93,6 +93,28 @@ def multiclass_hinge(
     others = outputs.scatter(1, target[:, None], -torch.inf)
     losses = (1 + others.amax(dim=1) - own[:, 0]).clamp(min=0)
     return _weighed(losses, target, power=power, weight=weight, each=each)
+
+
+def zero_one(
+    outputs: OneOutput | Float[Tensor, "batch class_"],
+    target: Int64[Tensor, " batch"] | Float[Tensor, "batch class_"],
+    *,
+    weight: Float[Tensor, " class_"] | None = None,
+    each: bool = False,
+) -> Losses:
+    """1 where the answer is wrong, 0 where it is right; its gradient is 0 wherever it has one.
+
+    The answer is the class of the largest output, of one logit its sign. Several labels (target
+    [batch, class_], 0 or 1): the mean over labels of the same; weight [class_] is then per label.
+    """
+    if target.dim() == 2:
+        wrong = ((outputs > 0) != (target > 0.5)).to(outputs.dtype)
+        wrong = (wrong if weight is None else wrong * weight).mean(dim=1)
+        return wrong if each else wrong.mean()
+    alone = outputs.dim() == 1 or outputs.shape[1] == 1
+    answer = (outputs.reshape(target.shape) > 0).long() if alone else outputs.argmax(dim=1)
+    wrong = (answer != target).to(outputs.dtype)
+    return _weighed(wrong, target, power=1, weight=weight, each=each)
 
 
 def _weighed(

@@ -9,9 +9,10 @@ from trainwright.core.knob import Knobs, Search, knob
 from trainwright.core.phrases import phrase
 
 LOSSES = (
-    "auto", "cross_entropy", "binary_cross_entropy", "hinge", "squared", "absolute", "huber",
-    "quantile", "poisson",
+    "auto", "cross_entropy", "binary_cross_entropy", "hinge", "zero_one", "squared", "absolute",
+    "huber", "quantile", "poisson",
 )  # fmt: skip
+WITHOUT_GRADIENT = "zero_one"  # trained by optimizer = 'evolution' only: recipe.py
 
 # What other libraries call the same losses.
 _OTHER_NAMES = {
@@ -25,13 +26,25 @@ _OTHER_NAMES = {
 _ZERO_ONE = frozenset({"zero_one", "0_1", "01", "accuracy", "error", "error_rate", "0/1"})
 
 
+def without_gradient(called: str) -> str:
+    """Why the 0-1 loss is refused, as the user called it, quoted, and what to do."""
+    return phrase(
+        "{name} cannot be trained on by gradients: the 0-1 loss is piecewise constant, so its "
+        "gradient is zero almost everywhere; choose cross_entropy, or hinge (a convex upper bound "
+        "of it), and read accuracy as a metric; or write loss.name = 'zero_one' with "
+        "algorithm.optimizer = 'evolution', which asks for no gradient",
+        name=called,
+    )
+
+
 class LossKnobs(Knobs):
     """What training makes small."""
 
     name: str = knob(
         "auto",
-        "auto, cross_entropy, binary_cross_entropy, hinge, squared, absolute, huber, quantile, "
-        "poisson, or own code as `pkg.mod:loss`; auto is the task's usual one.",
+        "auto, cross_entropy, binary_cross_entropy, hinge, zero_one (with evolution only), "
+        "squared, absolute, huber, quantile, poisson, or own code as `pkg.mod:loss`; auto is "
+        "the task's usual one.",
         why="cross-entropy and squared error are the log-likelihoods of the usual output "
         "distributions [paper: Goodfellow et al. 2016, ch. 6.2.2]",
         search=Search(scale="choice", choices=LOSSES[:4]),
@@ -80,29 +93,22 @@ class LossKnobs(Knobs):
 
     @field_validator("name")
     @classmethod
-    def _is_a_loss(cls, name: str) -> str:
-        plain = name.strip().lower().replace("-", "_").replace(" ", "_")
-        if name in LOSSES or (":" in name and not name.startswith(":")):
-            return name
+    def _is_a_loss(cls, asked: str) -> str:
+        plain = asked.strip().lower().replace("-", "_").replace(" ", "_")
+        if asked in LOSSES or (":" in asked and not asked.startswith(":")):
+            return asked
         if plain in _ZERO_ONE:
-            raise ValueError(
-                phrase(
-                    "{name} cannot be trained on: the 0-1 loss is piecewise constant, so its "
-                    "gradient is zero almost everywhere; choose cross_entropy, or hinge (a "
-                    "convex upper bound of it), and read accuracy as a metric",
-                    name=shown(name),
-                )
-            )
+            raise ValueError(without_gradient(shown(asked)))
         if plain in _OTHER_NAMES:
             raise ValueError(
                 phrase(
                     "{name} is called '{known}' here: write that",
-                    name=shown(name),
+                    name=shown(asked),
                     known=_OTHER_NAMES[plain],
                 )
             )
         raise ValueError(
-            phrase("{name} is no loss: {near}", name=shown(name), near=did_you_mean(name, LOSSES))
+            phrase("{name} is no loss: {near}", name=shown(asked), near=did_you_mean(asked, LOSSES))
         )
 
     @field_validator("class_weights")
@@ -142,7 +148,7 @@ class LossKnobs(Knobs):
                     loss=self.name,
                 )
             )
-        if self.name in LOSSES[4:] and self._is_set("class_weights"):
+        if self.name in LOSSES[5:] and self._is_set("class_weights"):
             raise ValueError(
                 phrase(
                     "class_weights needs classes, and '{loss}' is a loss for numbers: drop it",

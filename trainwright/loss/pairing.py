@@ -4,7 +4,7 @@
 from trainwright.core.errors import Problem, RecipeError, did_you_mean, shown
 from trainwright.core.phrases import phrase
 from trainwright.core.task import PAIRINGS, Pairing, Task, pairing
-from trainwright.loss.knobs import LossKnobs
+from trainwright.loss.knobs import WITHOUT_GRADIENT, LossKnobs
 
 
 def needs_raw_target(knobs: LossKnobs) -> bool:
@@ -32,6 +32,7 @@ def problems_with_task(knobs: LossKnobs, task: Task) -> list[Problem]:
     problems: list[Problem] = []
     fitting = [p.loss for p in PAIRINGS[task.kind]]
     if knobs.name != "auto" and ":" not in knobs.name and knobs.name not in fitting:
+        fitting = [name for name in fitting if name != WITHOUT_GRADIENT]
         problems.append(
             Problem(
                 path="loss.name",

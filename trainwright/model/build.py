@@ -9,6 +9,7 @@ from trainwright.model.bag import TokenCounts, build_bag
 from trainwright.model.convnet import build_convnet
 from trainwright.model.knobs import ModelKnobs
 from trainwright.model.mlp import build_linear, build_mlp
+from trainwright.model.recurrent import build_recurrent
 from trainwright.model.resolve import resolve
 
 
@@ -31,5 +32,7 @@ def build(knobs: ModelKnobs, signature: Signature, num_outputs: int, seed: int) 
                 return build_convnet(resolved, signature, num_outputs)
             case "bag":
                 return build_bag(resolved, signature, num_outputs)
+            case "rnn":
+                return build_recurrent(resolved, signature, num_outputs)
             case _:
                 return build_mlp(resolved, signature, num_outputs)

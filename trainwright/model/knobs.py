@@ -17,7 +17,9 @@ NormPosition = Literal["before_activation", "after_activation", "before_layer"]
 Init = Literal["auto", "he", "xavier", "lecun", "orthogonal", "normal", "constant", "torch"]
 NumericEmbedding = Literal["none", "pbld", "plr"]
 
-MODELS = ("auto", "linear", "mlp", "convnet", "bag")
+Cell = Literal["rnn", "gru", "lstm"]
+
+MODELS = ("auto", "linear", "mlp", "convnet", "bag", "rnn")
 
 
 class ModelKnobs(Knobs):
@@ -25,17 +27,18 @@ class ModelKnobs(Knobs):
 
     name: str = knob(
         "auto",
-        "auto, linear, mlp, convnet, bag, or own code as `pkg.mod:Net`; auto is an mlp with "
-        "embeddings for tables, a convnet for images and audio, a bag for text.",
+        "auto, linear, mlp, convnet, bag, rnn, or own code as `pkg.mod:Net`; auto is an mlp with "
+        "embeddings for tables, a convnet for images and audio, a bag for text. rnn reads text, "
+        "sound, images row by row, and arrays [example, time, channel].",
         why="each fits the structure of its data: locality in images and sound, order hardly "
         "matters for topics [paper: Joulin et al. 2016, arXiv:1607.01759]",
         search=Search(scale="choice", choices=MODELS),
     )
     depth: int | Literal["auto"] = knob(
         "auto",
-        "Hidden layers of mlp and bag, stages of convnet; 0 leaves a linear map.",
+        "Hidden layers of mlp, bag and rnn, stages of convnet; 0 leaves a linear map.",
         why="3 in tables [paper: Gorishniy et al. 2025, TabM, arXiv:2410.24210]; stages until "
-        "about 6 pixels are left [assumed]; 1 in text [assumed]",
+        "about 6 pixels are left [assumed]; 1 in text and rnn [assumed]",
         ge=0,
         le=100,
         search=Search(low=1, high=6),
@@ -45,7 +48,7 @@ class ModelKnobs(Knobs):
         "Units of each hidden layer; convnet: channels of the first stage, doubled by each next "
         "one up to 8 times as many.",
         why="256 in tables [paper: Holzmueller et al. 2024, arXiv:2407.04491]; 32 in images, 64 in "
-        "sound and text [assumed] what two cores train in minutes",
+        "sound and text and 128 in rnn [assumed] what two cores train in minutes",
         unit="units",
         ge=1,
         le=65_536,
@@ -53,7 +56,8 @@ class ModelKnobs(Knobs):
     )
     activation: Activation | tuple[Activation, ...] | Literal["auto"] = knob(
         "auto",
-        "After each hidden layer, one for all or one per layer; none leaves it linear.",
+        "After each hidden layer, one for all or one per layer; none leaves it linear. rnn: tanh "
+        "or relu of an rnn cell; auto is tanh there, else relu.",
         why="relu, cheap and as good [measured: 3 seeds on phoneme, satimage, spambase, "
         "wine: never "
         "behind mish by more than the seeds' spread, in 0.8 of the time]",
@@ -138,13 +142,22 @@ class ModelKnobs(Knobs):
         ge=1,
         le=16,
     )
-    readout: Literal["auto", "average", "max", "grid"] = knob(
+    readout: Literal["auto", "average", "max", "grid", "last"] = knob(
         "auto",
-        "convnet: what the head reads of each channel: its average or max over all positions, or "
-        "a grid of maxima over 3 by 3 regions (sound: 3); auto is grid in images, max in sound.",
+        "What the head reads: convnet: of each channel the average or max over all positions, or "
+        "a grid of maxima over 3 by 3 regions (sound: 3); auto is grid in images, max in sound. "
+        "rnn: the last state, or the average or max of all; auto is last, for text average.",
         why="where a stroke lies matters in centred images [measured: 10 000 MNIST images, 4 "
         "epochs: average .955, max .968, grid .978; Fashion-MNIST .873, .890, .891]",
         search=Search(scale="choice", choices=("average", "max", "grid")),
+    )
+    cell: Cell = knob(
+        "gru",
+        "rnn: what a step does with the state: rnn overwrites it, gru and lstm have gates that "
+        "keep it.",
+        why="gates carry a gradient over many steps; gru and lstm are alike in skill, gru is "
+        "cheaper [paper: Chung et al. 2014, arXiv:1412.3555]",
+        search=Search(scale="choice", choices=("gru", "lstm", "rnn")),
     )
     numeric_embedding: NumericEmbedding | Literal["auto"] = knob(
         "auto",

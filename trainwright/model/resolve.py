@@ -17,20 +17,26 @@ _BY_KIND = {"features": "mlp", "image": "convnet", "audio": "convnet", "text": "
 _FITTING = {
     "linear": ("features", "image", "audio", "text", "any"),
     "mlp": ("features", "image", "audio", "any"),
+    "rnn": ("image", "audio", "text", "any"),
     "convnet": ("image", "audio", "any"),
     "bag": ("text",),
 }
-_CONVNET_ONLY = ("kernel", "stride", "pool", "readout")
+_ANY_DIMENSIONS = {"convnet": (2, 3), "rnn": (2,)}  # of examples that are just arrays
+_CONVNET_ONLY = ("kernel", "stride", "pool")
+_READERS_ONLY = ("readout",)
+_RNN_ONLY = ("cell",)
 _TABLE_ONLY = ("numeric_embedding", "embedding_width", "frequency_sd", "category_width",
                "input_scale", "members", "wide")  # fmt: skip
 _BAG_ONLY = ("ngrams", "buckets")
 _HIDDEN = ("depth", "width", "activation", "norm", "norm_position", "skip", "dropout")
 _WITHOUT_EFFECT: dict[str, tuple[str, ...]] = {
-    "linear": _HIDDEN + _CONVNET_ONLY + _TABLE_ONLY + _BAG_ONLY,
-    "mlp": _CONVNET_ONLY + _BAG_ONLY,
-    "convnet": _TABLE_ONLY + _BAG_ONLY,
-    "bag": _CONVNET_ONLY + _TABLE_ONLY,
+    "linear": _HIDDEN + _CONVNET_ONLY + _READERS_ONLY + _TABLE_ONLY + _BAG_ONLY + _RNN_ONLY,
+    "mlp": _CONVNET_ONLY + _READERS_ONLY + _BAG_ONLY + _RNN_ONLY,
+    "convnet": _TABLE_ONLY + _BAG_ONLY + _RNN_ONLY,
+    "bag": _CONVNET_ONLY + _READERS_ONLY + _TABLE_ONLY + _RNN_ONLY,
+    "rnn": ("norm", "norm_position", "skip") + _CONVNET_ONLY + _TABLE_ONLY + _BAG_ONLY,
 }
+_READOUTS = {"convnet": ("average", "max", "grid"), "rnn": ("last", "average", "max")}
 
 
 def chosen_name(knobs: ModelKnobs, signature: Signature) -> str:
@@ -48,13 +54,11 @@ def chosen_name(knobs: ModelKnobs, signature: Signature) -> str:
             allowed=phrase("{models}, or your own code as pkg.mod:Net", models=", ".join(MODELS)),
             do=did_you_mean(name, MODELS),
         )
-    fits = signature.kind in _FITTING[name]
-    if name == "convnet" and signature.kind == "any":
-        fits = len(signature.shape) in (2, 3)
-    if not fits:
-        fitting = [m for m, kinds in _FITTING.items() if signature.kind in kinds]
-        if signature.kind == "any" and "convnet" in fitting:
-            fitting.remove("convnet")
+    fitting = [m for m, kinds in _FITTING.items() if signature.kind in kinds]
+    if signature.kind == "any":
+        dimensions = len(signature.shape)
+        fitting = [m for m in fitting if dimensions in _ANY_DIMENSIONS.get(m, (dimensions,))]
+    if name not in fitting:
         raise ModelError(
             phrase(
                 "{name} does not read {kind} examples of shape {shape}",
@@ -91,6 +95,9 @@ def resolve(knobs: ModelKnobs, signature: Signature, *, regression: bool = False
             values: dict[str, Any] = {"depth": 0, "width": 1, "activation": "none"}
         case "convnet":
             values = _convnet(knobs, signature)
+        case "rnn":
+            readout = "average" if signature.kind == "text" else "last"
+            values = {"depth": 1, "width": 128, "activation": "tanh", "readout": readout}
         case "bag":
             values = {"depth": 1, "width": 64, "dropout": 0.3}
         case _:
@@ -107,18 +114,33 @@ def resolve(knobs: ModelKnobs, signature: Signature, *, regression: bool = False
     if isinstance(knobs.activation, tuple) and knobs.depth == "auto":
         values["depth"] = len(knobs.activation)
     update = {key: value for key, value in (off | values).items() if getattr(knobs, key) == "auto"}
-    return knobs.model_copy(update={"name": name} | update)
+    resolved = knobs.model_copy(update={"name": name} | update)
+    _check_readout(resolved)
+    return resolved
 
 
 def without_effect(knobs: ModelKnobs, signature: Signature) -> tuple[Notice, ...]:
     """Knobs that were turned but do nothing in this model, each said once."""
     name = chosen_name(knobs, signature)
     fields = type(knobs).model_fields
+    idle = _WITHOUT_EFFECT[name]
+    if name == "rnn" and knobs.cell != "rnn":
+        idle = ("activation", *idle)
     return tuple(
         Notice(code="model_knob_without_effect", values={"knob": f"model.{knob}", "model": name})
-        for knob in _WITHOUT_EFFECT[name]
+        for knob in idle
         if getattr(knobs, knob) != fields[knob].default
     )
+
+
+def _check_readout(knobs: ModelKnobs) -> None:
+    known = _READOUTS.get(knobs.name, (knobs.readout,))
+    if knobs.readout not in known:
+        raise ModelError(
+            phrase("{model} has no readout '{readout}'", model=knobs.name, readout=knobs.readout),
+            allowed=", ".join(["auto", *known]),
+            do=phrase("write model.readout = '{known}'", known=known[0]),
+        )
 
 
 def _convnet(knobs: ModelKnobs, signature: Signature) -> dict[str, Any]:

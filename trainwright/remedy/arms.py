@@ -1,4 +1,4 @@
-"""How are two recipes run side by side? The same seeds for both, so that split, order and, where
+"""How are two targets run side by side? The same seeds for both, so that split, order and, where
 shapes allow, the start are the same; each run in its own process, as many as there are cores."""
 
 import os
@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 
-from trainwright.core.errors import TrainwrightError, shown
+from trainwright.core.errors import TrainwrightError
 from trainwright.core.phrases import phrase
-from trainwright.core.records import RunRecord
-from trainwright.core.task import LOWER_IS_BETTER
+from trainwright.edit.edit import Target
 from trainwright.recipe import Recipe
 from trainwright.remedy.proof import (
     MARGIN,
@@ -22,7 +21,7 @@ from trainwright.remedy.proof import (
     looks_for,
     prove,
 )
-from trainwright.watch.share import SHARE
+from trainwright.remedy.visit import visit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +32,15 @@ class Ended:
     outcome: Outcome
 
 
+LEAST_R2 = -1.0  # below it says no more than "far worse than the mean", and would drown the rest
+
 Tell = Callable[[Ended], None]
-Job = tuple[int, Recipe, int]  # arm, recipe, seed
+Job = tuple[int, Target, int]  # arm, target, seed
 
 
-def compare_recipes(
-    first: Recipe,
-    second: Recipe,
+def compare_targets(
+    first: Target,
+    second: Target,
     *,
     seeds: int = 5,
     first_seed: int = 0,
@@ -67,8 +68,8 @@ def compare_recipes(
     with _workers(processes, (first, second)) as run_all:
         for look, pairs in enumerate(planned):
             have = planned[look - 1] if look else 0
-            jobs = [(arm, recipe, first_seed + k) for k in range(have, pairs)
-                    for arm, recipe in enumerate((first, second))]  # fmt: skip
+            jobs = [(arm, target, first_seed + k) for k in range(have, pairs)
+                    for arm, target in enumerate((first, second))]  # fmt: skip
             for arm, done in run_all(jobs, metric=metric, allow_code=allow_code):
                 outcomes[arm, done.outcome.seed] = done.outcome
                 chosen += [done.metric] if done.metric else []
@@ -135,15 +136,15 @@ RunAll = Callable[..., Iterator[tuple[int, Done]]]
 
 
 @contextmanager
-def _workers(processes: int | None, arms: tuple[Recipe, Recipe]) -> Iterator[RunAll]:
+def _workers(processes: int | None, arms: tuple[Target, Target]) -> Iterator[RunAll]:
     """A function that runs jobs and yields (arm, done) as they end: in processes, or here, one
     after another, where live objects cannot be sent to another process."""
     count = processes or os.cpu_count() or 1
-    if count == 1 or not all(arm.portable for arm in arms):
+    if count == 1 or not all(_is_portable(arm) for arm in arms):
 
         def run_here(jobs: Sequence[Job], **how: object) -> Iterator[tuple[int, Done]]:
-            for arm, recipe, seed in jobs:
-                yield arm, run_one(recipe, seed, **how)  # pyright: ignore[reportArgumentType]
+            for arm, target, seed in jobs:
+                yield arm, run_one(target, seed, **how)  # pyright: ignore[reportArgumentType]
 
         yield run_here
         return
@@ -154,8 +155,8 @@ def _workers(processes: int | None, arms: tuple[Recipe, Recipe]) -> Iterator[Run
 
         def run_apart(jobs: Sequence[Job], **how: object) -> Iterator[tuple[int, Done]]:
             futures: dict[Future[Done], int] = {
-                pool.submit(run_one, recipe, seed, **how): arm  # pyright: ignore[reportArgumentType]
-                for arm, recipe, seed in jobs
+                pool.submit(run_one, target, seed, **how): arm  # pyright: ignore[reportArgumentType]
+                for arm, target, seed in jobs
             }
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -165,6 +166,11 @@ def _workers(processes: int | None, arms: tuple[Recipe, Recipe]) -> Iterator[Run
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _is_portable(target: Target) -> bool:
+    """Whether another process can train it: live parts stay in this one."""
+    return isinstance(target, Recipe) and target.portable
 
 
 @contextmanager
@@ -181,53 +187,14 @@ def _one_thread_each() -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def run_one(recipe: Recipe, seed: int, *, metric: str | None, allow_code: bool) -> Done:
-    """One run in memory, judged and diagnosed; a crash is an outcome."""
-    from trainwright.run.begin import begin
-    from trainwright.run.messages import nobody
-    from trainwright.run.recall import judge_stored
-    from trainwright.store.memory import MemoryStore
-
-    seeded = recipe.model_copy(update={"seed": seed, "baselines": False})
-    store = MemoryStore()
-    try:
-        execution = begin(
-            seeded, store, run_id=f"arm-{seed}", listener=nobody, command="compare",
-            allow_code=allow_code, keeps=False, watch_budget=SHARE,
-        )  # fmt: skip
-        record = execution.run(resume=False)
-        readings, _ = store.readings(record.id)
-        found, _ = judge_stored(record, readings)
-        open_codes = tuple(f.code for f in found.findings)
-    except TrainwrightError as error:
-        return Done(outcome=Outcome(seed=seed, score=None, state="failed"), reason=str(error))
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"[:300]
-        return Done(outcome=Outcome(seed=seed, score=None, state="failed"), reason=reason)
-    name, value, count = _score(record, metric)
+def run_one(target: Target, seed: int, *, metric: str | None, allow_code: bool) -> Done:
+    """One training, judged and diagnosed; a crash is an outcome."""
+    seen = visit(target, seed, metric=metric, allow_code=allow_code)
+    score = seen.score
+    if seen.metric == "r2" and score is not None:
+        score = max(LEAST_R2, score)
     outcome = Outcome(
-        seed=seed, score=value, state=record.state, seconds=record.seconds,
-        num_parameters=record.num_parameters, open=open_codes,
+        seed=seed, score=score, state=seen.state, seconds=seen.seconds,
+        num_parameters=seen.num_parameters, open=tuple(f.code for f in seen.diagnosis.findings),
     )  # fmt: skip
-    step = 1 / count if name in ("accuracy",) and count else 0.0
-    return Done(outcome=outcome, metric=name, resolution=step)
-
-
-def _score(record: RunRecord, metric: str | None) -> tuple[str, float | None, int]:
-    """(metric, its value as larger is better, number of held-out examples); an empty name when
-    the run was not judged."""
-    split = next((s for s in ("test", "valid", "train") if s in record.metrics), None)
-    if split is None:
-        return "", None, 0
-    measured = record.metrics[split]
-    name = metric or ("r2" if "r2" in measured else "accuracy")
-    if name not in measured:
-        raise TrainwrightError(
-            phrase("there is no metric {name}", name=shown(name)),
-            allowed=", ".join(measured),
-            do=phrase("name one of these, or leave it out"),
-        )
-    value = measured[name].value
-    understanding = record.understanding
-    count = understanding.num_examples.get(split, 0) if understanding is not None else 0
-    return name, -value if name in LOWER_IS_BETTER else value, count
+    return Done(outcome=outcome, metric=seen.metric, resolution=seen.resolution, reason=seen.reason)

@@ -16,6 +16,7 @@ from trainwright.core.task import LOWER_IS_BETTER
 from trainwright.core.words import say
 from trainwright.remedy.arms import Tell
 from trainwright.remedy.proof import Comparison, Outcome
+from trainwright.report.phrases import metric_name, state_name
 
 STYLES = {"cured": "green", "helped": "green", "worse": "red", "no effect": "yellow",
           "undecided": "dim"}  # fmt: skip
@@ -23,30 +24,84 @@ STYLES = {"cured": "green", "helped": "green", "worse": "red", "no effect": "yel
 
 def comparison_card(found: Comparison) -> Panel:
     """At most 30 lines for up to 20 seeds."""
-    sign = -1.0 if found.metric in LOWER_IS_BETTER else 1.0
+    first, second = found.arms
+    verdict = Text(verdict_words(found), style=STYLES[found.verdict])
+    lines: list[RenderableType] = [verdict, pairs_table(found), Text(effect_words(found))]
+    if found.finding:
+        lines.append(Text(finding_words(found)))
+    last = (counted_words(found), cost_words(found))
+    lines += [Text(words, style="dim") for words in last if words]
+    lines += [Text(note, style="dim") for note in found.notes]
+    return Panel(Group(*lines), title=f"{first.name} → {second.name}", title_align="left")
+
+
+def pairs_table(found: Comparison, *, most: int | None = None) -> Table:
+    """One line for each seed, of the first `most`, and how many more there are."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     first, second = found.arms
     for column in (say("compare.seed"), first.name, second.name, say("compare.difference")):
         table.add_column(column, justify="right")
-    for a, b in zip(first.outcomes, second.outcomes, strict=True):
-        both = a.score is not None and b.score is not None
-        difference = f"{b.score - a.score:+.4f}" if both else "–"  # pyright: ignore
-        table.add_row(str(a.seed), _value(a, sign), _value(b, sign), difference)
-    verdict = Text(say(f"compare.verdict.{found.verdict.replace(' ', '_')}"),
-                   style=STYLES[found.verdict])  # fmt: skip
+    rows = pair_rows(found)
+    for row in rows[:most]:
+        table.add_row(*row)
+    if most is not None and len(rows) > most:
+        table.add_row("", "", "", Text(say("report.and_more", count=len(rows) - most), "dim"))
+    return table
+
+
+def pair_rows(found: Comparison) -> list[tuple[str, str, str, str]]:
+    """(seed, first, second, difference) of each pair; a run without a score shows its state."""
+    sign = -1.0 if found.metric in LOWER_IS_BETTER else 1.0
+    rows: list[tuple[str, str, str, str]] = []
+    for a, b in zip(*(arm.outcomes for arm in found.arms), strict=True):
+        known = a.score is not None and b.score is not None
+        difference = f"{b.score - a.score:+.4f}" if known else "–"  # pyright: ignore
+        rows.append((str(a.seed), _value(a, sign), _value(b, sign), difference))
+    return rows
+
+
+def verdict_words(found: Comparison) -> str:
+    """The verdict in a sentence."""
+    return say(f"compare.verdict.{found.verdict.replace(' ', '_')}")
+
+
+def effect_words(found: Comparison) -> str:
+    """The mean difference with its interval."""
     low, high = found.interval
-    lines: list[RenderableType] = [verdict, table, Text(say(
-        "compare.effect", metric=found.metric, effect=f"{found.effect:+.4f}",
-        low=_bound(low), high=_bound(high), n=found.n,
-    ))]  # fmt: skip
-    if found.finding:
-        lines.append(Text(say("compare.finding", code=found.finding, before=found.open_before,
-                              after=found.open_after, n=found.n)))  # fmt: skip
-    lines.append(Text(say("compare.cost", seconds=f"{found.seconds:.0f}",
-                          first=f"{_parameters(found, 0):,}",
-                          second=f"{_parameters(found, 1):,}"), style="dim"))  # fmt: skip
-    lines += [Text(note, style="dim") for note in found.notes]
-    return Panel(Group(*lines), title=f"{first.name} → {second.name}", title_align="left")
+    return say("compare.effect", metric=metric_name(found.metric), effect=f"{found.effect:+.4f}",
+               low=_bound(low), high=_bound(high), n=found.n)  # fmt: skip
+
+
+def finding_words(found: Comparison) -> str:
+    """In how many runs of each arm the finding was open."""
+    return say("compare.finding", code=found.finding, before=found.open_before,
+               after=found.open_after, n=found.n)  # fmt: skip
+
+
+def scores(found: Comparison) -> list[tuple[float, float]]:
+    """What each pair counts as, larger is better: a run without a score as the worst."""
+    worst = _worst(found)
+    return [(worst if a.score is None else a.score, worst if b.score is None else b.score)
+            for a, b in zip(*(arm.outcomes for arm in found.arms), strict=True)]  # fmt: skip
+
+
+def counted_words(found: Comparison) -> str:
+    """What a run without a score counts as; empty where each has one."""
+    if all(o.score is not None for arm in found.arms for o in arm.outcomes):
+        return ""
+    return say("compare_page.counted", worst=f"{_worst(found):.4g}")
+
+
+def _worst(found: Comparison) -> float:
+    """The worst score of all, at most 0: as `remedy/arms.py` counts."""
+    known = [o.score for arm in found.arms for o in arm.outcomes if o.score is not None]
+    return min([0.0, *known])
+
+
+def cost_words(found: Comparison) -> str:
+    """Seconds of all runs, and how large both networks are."""
+    return say("compare.cost", seconds=f"{found.seconds:.0f}",
+               first=f"{_parameters(found, 0):,}", second=f"{_parameters(found, 1):,}")  # fmt: skip
 
 
 @contextmanager
@@ -81,7 +136,7 @@ def plain(found: Comparison) -> dict[str, object]:
 
 
 def _value(outcome: Outcome, sign: float) -> str:
-    return outcome.state if outcome.score is None else f"{sign * outcome.score:.4f}"
+    return state_name(outcome.state) if outcome.score is None else f"{sign * outcome.score:.4f}"
 
 
 def _bound(value: float) -> str:

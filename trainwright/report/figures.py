@@ -8,6 +8,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from typing import Any
 
+from trainwright.core.claims import Picture
+from trainwright.core.claims import Series as Curve
 from trainwright.core.records import ReliabilityBin
 from trainwright.report import format as show
 from trainwright.report.curves import Series
@@ -21,8 +23,9 @@ _VARIABLES = {
     "#000004": "var(--orange)",
     "#000005": "var(--ink)",
     "#000006": "var(--paper)",
+    **{f"#00001{at}": f"var(--part-{at})" for at in range(7)},
 }
-_INK, _RULE, BLUE, ORANGE, _STRONG, _PAPER = _VARIABLES
+_INK, _RULE, BLUE, ORANGE, _STRONG, _PAPER, *PARTS = _VARIABLES
 _PIXEL = 1 / 72  # matplotlib writes SVG at 72 points an inch; one point is one pixel here
 _SVG = "{http://www.w3.org/2000/svg}"
 _XLINK = "{http://www.w3.org/1999/xlink}href"
@@ -144,6 +147,69 @@ def residuals(name: str, pairs: Sequence[tuple[float, float]]) -> Html:
     return _written(figure, axes, name)
 
 
+def shared_axes(name: str, picture: Picture) -> Html:
+    """Curves of an experiment on shared axes, each in a colour of PARTS in order (again from the
+    first after seven); what an axis cannot show, no number or 0 on a logarithmic one, is left out.
+    """
+    figure, axes = _canvas(460, 280)
+    axes.set_xscale("log" if picture.log_x else "linear")
+    axes.set_yscale("log" if picture.log_y else "linear")
+    for at, one in enumerate(picture.series):
+        _draw_series(axes, one, PARTS[at % len(PARTS)], picture)
+    axes.margins(x=0.02, y=MARGIN)
+    axes.minorticks_off()
+    return _written(figure, axes, name)
+
+
+def _draw_series(axes: Any, one: Curve, colour: str, picture: Picture) -> None:
+    lows, highs = one.low or one.y, one.high or one.y
+    points = [
+        values
+        for values in zip(one.x, one.y, lows, highs, strict=True)
+        if all(map(math.isfinite, values))
+        and not (picture.log_x and values[0] <= 0)
+        and not (picture.log_y and min(values[1:]) <= 0)
+    ]
+    if not points:
+        return
+    x, y, low, high = zip(*points, strict=True)
+    if one.dots:
+        axes.plot(x, y, "o", color=colour, ms=4, mec="none", alpha=0.5)
+        return
+    if one.low is not None:
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
+    axes.plot(x, y, color=colour, lw=1.8, marker="o" if len(x) <= 25 else "", ms=3.5)
+
+
+def paired(name: str, pairs: Sequence[tuple[float, float]]) -> Html:
+    """What two arms scored: a thin line for each pair from first to second, blue where it rises,
+    a thick one for the mean."""
+    figure, axes = _canvas(460, 260)
+    for first, second in pairs:
+        colour = BLUE if second >= first else ORANGE
+        axes.plot([0, 1], [first, second], color=colour, lw=1.2, marker="o", ms=3.5, alpha=0.6)
+    means = [math.fsum(pair[arm] for pair in pairs) / len(pairs) for arm in (0, 1)]
+    axes.plot([0, 1], means, color=_STRONG, lw=2.6)
+    axes.margins(x=0.06, y=MARGIN)
+    return _written(figure, axes, name, ticks="y")
+
+
+def differences(name: str, values: Sequence[float], interval: tuple[float, float]) -> Html:
+    """Each pair's difference as a dot, below them their mean with its interval, and a dashed line
+    where there is none. An interval without bounds is left out."""
+    figure, axes = _canvas(460, 150)
+    count = len(values)
+    axes.axvline(0, color=_INK, lw=1, ls=(0, (3, 3)))
+    rows = [count - at for at in range(count)]
+    axes.plot(values, rows, "o", color=BLUE, ms=5, mec="none", alpha=0.6)
+    if all(map(math.isfinite, interval)):
+        axes.plot(interval, [0, 0], color=_STRONG, lw=2.2)
+    axes.plot([math.fsum(values) / count], [0], "o", color=_STRONG, ms=7)
+    axes.set_ylim(-0.9, count + 0.9)
+    axes.margins(x=0.06)
+    return _written(figure, axes, name, ticks="x")
+
+
 def _canvas(width: int, height: int) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
@@ -151,9 +217,10 @@ def _canvas(width: int, height: int) -> tuple[Any, Any]:
     return figure, figure.add_subplot()
 
 
-def _written(figure: Any, axes: Any, name: str) -> Html:
+def _written(figure: Any, axes: Any, name: str, *, ticks: str = "xy") -> Html:
+    """The figure as an element; `ticks` are the axes that have numbers."""
     from matplotlib import rc_context
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     plain = FuncFormatter(lambda value, _: _tick(value))
     axes.xaxis.set_major_formatter(plain)
@@ -165,6 +232,9 @@ def _written(figure: Any, axes: Any, name: str) -> Html:
     axes.yaxis.set_major_locator(
         LogLocator(numticks=5) if logarithmic else MaxNLocator(5, steps=_STEPS)
     )
+    for axis, letter in ((axes.xaxis, "x"), (axes.yaxis, "y")):
+        if letter not in ticks:
+            axis.set_major_locator(NullLocator())
     axes.tick_params(length=0, labelsize=11, labelcolor=_INK, pad=5)
     axes.grid(color=_RULE, lw=1)
     axes.set_axisbelow(True)

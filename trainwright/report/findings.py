@@ -95,7 +95,7 @@ def _remedies(finding: Finding) -> Html | None:
     if not finding.remedies:
         return None
     lines = [
-        tag("li", tag("code", name), " ", _with_code(words.remedy_words(name)))
+        tag("li", tag("code", name), " ", with_code(words.remedy_words(name)))
         for name in finding.remedies
     ]
     return join(tag("p", say("diagnosis.remedies"), class_="label"), tag("ul", *lines))
@@ -230,7 +230,7 @@ def _all(found: Sequence[Finding]) -> Iterator[Finding]:
         yield from _all(one.consequences)
 
 
-def _with_code(text: str) -> Html:
+def with_code(text: str) -> Html:
     """Our own words: what stands in backticks becomes code."""
     parts = text.split("`")
     return join(*(tag("code", part) if at % 2 else part for at, part in enumerate(parts)))

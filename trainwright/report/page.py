@@ -46,7 +46,7 @@ def render_page(
     )
     there = [(name, content) for name, content in wanted if content]
     title = f"{record.id}: {phrases.task_sentence(record)}"
-    return "<!doctype html>\n" + tag("html", _head(title), _body(record, there), lang=language())
+    return "<!doctype html>\n" + tag("html", head(title), _body(record, there), lang=language())
 
 
 def render_diagnosis(
@@ -58,12 +58,12 @@ def render_diagnosis(
         "body",
         tag("header", tag("h1", said)),
         tag("main", tag("section", findings.findings(diagnosis, watched), id="diagnosis")),
-        _made_by(version),
+        made_by(version),
     )
-    return "<!doctype html>\n" + tag("html", _head(said), body, lang=language())
+    return "<!doctype html>\n" + tag("html", head(said), body, lang=language())
 
 
-def _head(title: str) -> Html:
+def head(title: str) -> Html:
     style = Html(f"<style>{_STYLE.read_text(encoding='utf-8')}</style>")
     return tag(
         "head",
@@ -88,10 +88,10 @@ def _body(record: RunRecord, there: list[tuple[str, Html]]) -> Html:
         sections.headline(record),
         tag("nav", *links, aria_label=say("report.contents")),
         tag("main", join(*blocks)),
-        _made_by(version),
+        made_by(version),
     )
 
 
-def _made_by(version: str) -> Html:
+def made_by(version: str) -> Html:
     said = say("report.made_by", version=version)
     return tag("footer", said.replace("  ", " ").replace(" .", "."))

@@ -40,6 +40,7 @@ from trainwright.model.resolve import auto_network, without_effect
 from trainwright.model.resolve import resolve as resolve_model
 from trainwright.recipe import Recipe
 from trainwright.run.code import load_code, names_code
+from trainwright.train.evolution import EvolutionStep
 from trainwright.train.plan import Plan, make_plan
 from trainwright.train.step import EagerStep, Step
 from trainwright.train.trainee import Trainee
@@ -108,6 +109,8 @@ def assemble(
     num_train = len(prepared.train)
     network = None if own is not None else auto_network(recipe.model, understanding.signature)
     asked = algorithm_knobs(recipe, resolved.get("algorithm"))
+    if asked.learning_rate == "measured":
+        raise _unmeasured()
     algorithm = resolve(
         asked, num_train=num_train, network=network, quick_precision=quick_precision(device)
     )
@@ -134,13 +137,19 @@ def assemble(
         plateau=build_plateau(algorithm),
         device=device,
     )
-    step = EagerStep(
-        module=module,
-        objective=objective,
-        update=Update(algorithm, module, optimizers, precision),
-        precision=precision,
-        average=average,
-        device=device,
+    parts: dict[str, Any] = {
+        "module": module,
+        "objective": objective,
+        "update": Update(algorithm, module, optimizers, precision),
+        "precision": precision,
+        "average": average,
+        "device": device,
+    }
+    without_gradient = algorithm.optimizer == "evolution"
+    step: Step = (
+        EvolutionStep(**parts, knobs=algorithm, few=_few(prepared))
+        if without_gradient
+        else EagerStep(**parts)
     )
     return Assembly(
         recipe=recipe,
@@ -174,7 +183,10 @@ def prepare_data(recipe: Recipe, *, one_tensor: bool, tell: Tell = unheard) -> P
     knobs: DataKnobs = recipe.data
     if needs_raw_target(recipe.loss):
         knobs = knobs.model_copy(update={"standardise_target": False})
-    return prepare(source, knobs, seed=recipe.seed, one_tensor=one_tensor, tell=tell)
+    sequences = recipe.model.name == "rnn" and recipe.live.model is None
+    return prepare(
+        source, knobs, seed=recipe.seed, one_tensor=one_tensor, sequences=sequences, tell=tell
+    )
 
 
 def own_model(recipe: Recipe, *, allow_code: bool) -> nn.Module | Callable[..., Any] | None:
@@ -213,6 +225,16 @@ def algorithm_knobs(recipe: Recipe, was: Mapping[str, Any] | None) -> AlgorithmK
         return recipe.algorithm
     by_length = {name: getattr(recipe.algorithm, name) for name in ("warmup_steps", "step_every")}
     return AlgorithmKnobs(**{**was, **by_length})
+
+
+def _unmeasured() -> RecipeError:
+    """`measured` must have become a number before anything is built."""
+    return RecipeError([Problem(
+        path="algorithm.learning_rate",
+        what=phrase("'measured' has not been measured here"),
+        allowed=phrase("a number, auto; measured where a run is started"),
+        do=phrase("`trainwright fit` and `tw.fit` measure it; else give a number or auto"),
+    )])  # fmt: skip
 
 
 def build_model(

@@ -10,6 +10,7 @@ from trainwright.check.gather import gather
 from trainwright.check.optimizer import optimizer_facts
 from trainwright.check.subject import Subject, unwrapped
 from trainwright.core.facts import Facts, ScoreFacts
+from trainwright.core.phrases import phrase
 from trainwright.core.records import Metric, RunRecord
 from trainwright.data.batch import Examples
 from trainwright.run.assemble import Assembly
@@ -72,7 +73,29 @@ def facts_of(
         batch_size=assembly.plan.batch_size, reference=reference,
     )  # fmt: skip
     per_epoch = max(1, len(prepared.train) // assembly.plan.examples_per_step)
+    if assembly.algorithm.optimizer == "evolution":
+        facts = _without_gradients(facts)
     return replace(facts, steps_per_epoch=per_epoch, total_steps=assembly.plan.total_steps)
+
+
+def _without_gradients(facts: Facts) -> Facts:
+    """The facts but for those that speak of gradients, for a run that asks for none: where a loss
+    cannot be differentiated nothing is amiss."""
+    model, loss = facts.model, facts.loss
+    if model is not None:
+        layers = tuple(
+            replace(layer, gradient_rms=None, weight_gradient_norm=None) for layer in model.layers
+        )
+        model = replace(
+            model, layers=layers, gradient_missing=(), gradient_zero=(), cuts=(), bad_gradients=()
+        )
+    reason = phrase("an evolution strategy asks for none: network and loss may break them anywhere")
+    return replace(
+        facts,
+        model=model,
+        loss=None if loss is None else replace(loss, differentiable=True),
+        unseen={**facts.unseen, "gradients": reason},
+    )
 
 
 def _some(examples: Examples, device: torch.device) -> tuple[object, object]:

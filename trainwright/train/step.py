@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from trainwright.algorithm.average import Average
 from trainwright.algorithm.precision import Precision
 from trainwright.algorithm.update import Update
+from trainwright.core.errors import ModelError
+from trainwright.core.phrases import phrase
 from trainwright.data.batch import Batch
 from trainwright.loss.objective import Objective
 from trainwright.model.own import first_output
@@ -76,7 +78,20 @@ class EagerStep:
                 loss = self._objective(first_output(self._module(*inputs)), target)
         else:
             loss = self._objective(first_output(self._module(*inputs)), target)
+        if not loss.requires_grad:
+            raise _without_gradient()
         if share > 1:
             loss = loss / share
         self._precision.backward(loss)
         return loss.detach()
+
+
+def _without_gradient() -> ModelError:
+    return ModelError(
+        phrase("no gradient leads from the loss to the weights: an operation on the way cuts it"),
+        allowed=phrase("network and loss of operations that can be differentiated"),
+        do=phrase(
+            "look for argmax, round, detach, item or numpy on the way and take soft ones instead; "
+            "or write algorithm.optimizer = 'evolution', which asks for no gradient"
+        ),
+    )

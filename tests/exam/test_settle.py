@@ -1,0 +1,105 @@
+"""Exams move what readings left open, by Bayes' rule, within their seconds, and nothing else."""
+
+import math
+import time
+from dataclasses import replace
+
+import pytest
+from exam_programs import at_rate, healthy
+
+from trainwright.core.diagnosis import Diagnosis, Finding
+from trainwright.exam.catalogue import EXAMS
+from trainwright.exam.exam import Exam, Terms
+from trainwright.exam.settle import LIMIT, becomes_named, moved, posterior, settle, worth
+
+
+def finding(code, confidence, **rest):
+    return Finding(code=code, name="", severity="serious", confidence=confidence, **rest)
+
+
+def answered(**shifts):
+    return Exam(name="higher_rate", answer="yes", values={"gain": 0.3}, pictures=(), shifts=shifts,
+                seconds=0.1)  # fmt: skip
+
+
+def test_odds_are_multiplied_and_never_certain():
+    assert posterior(0.2, math.log(8)) == pytest.approx(2 / 3)
+    assert posterior(0.6, 0.0) == pytest.approx(0.6)
+    assert posterior(0.5, 100.0) == LIMIT
+    assert posterior(0.5, -100.0) == pytest.approx(1 - LIMIT)
+
+
+def test_a_suspicion_that_rises_becomes_a_finding_with_the_exam_as_evidence():
+    before = Diagnosis(possible=(finding("A402", 0.2),))
+    after = moved(before, [answered(A402=math.log(8.5))], healthy().facts)
+    assert [f.code for f in after.findings] == ["A402"]
+    assert [f.code for f in becomes_named(before, after)] == ["A402"]
+    told = after.findings[0].evidence[-1]
+    assert (told.reading, told.value, told.threshold) == ("exam.higher_rate", "yes", 0.3)
+    assert told.provenance == "0.20 → 0.68"
+    assert not after.possible
+
+
+def test_a_finding_that_is_refuted_is_named_no_more():
+    before = Diagnosis(findings=(finding("A401", 0.6),))
+    after = moved(before, [answered(A401=math.log(0.1))], healthy().facts)
+    assert after.healthy
+    assert [f.code for f in after.suspected] == ["A401"]
+
+
+def test_what_was_sure_and_what_no_exam_is_about_stay_as_they_are():
+    notes = finding("D108", 0.3, note=True)
+    before = Diagnosis(findings=(finding("L301", 0.97), finding("D104", 0.6)), possible=(notes,))
+    after = moved(before, [answered(L301=-3.0, D108=2.0)], healthy().facts)
+    assert after is before
+
+
+def test_consequences_are_told_from_causes_anew():
+    before = Diagnosis(findings=(finding("A403", 0.7),), possible=(finding("A402", 0.3),))
+    after = moved(before, [answered(A402=3.0)], healthy().facts)
+    assert [f.code for f in after.findings] == ["A402"]
+    assert [f.code for f in after.findings[0].consequences] == ["A403"]
+
+
+def test_an_exam_about_nothing_open_is_worth_nothing():
+    assert worth(EXAMS["higher_rate"], Diagnosis(findings=(finding("A402", 0.99),))) == 0
+    assert worth(EXAMS["higher_rate"], Diagnosis(possible=(finding("D104", 0.4),))) == 0
+    open_one = Diagnosis(possible=(finding("A402", 0.4),))
+    assert worth(EXAMS["higher_rate"], open_one) > worth(EXAMS["adamw_arm"], open_one) > 0
+
+
+def test_a_rate_too_low_is_settled_and_a_good_one_cleared():
+    before = Diagnosis(possible=(finding("A402", 0.3), finding("A401", 0.1)))
+    after, exams = settle(at_rate(1e-2), before, budget=8.0)
+    assert exams
+    assert [f.code for f in after.findings] == ["A402"]
+    assert after.findings[0].confidence > 0.7
+    cleared, _ = settle(healthy(), Diagnosis(findings=(finding("A402", 0.6),)), budget=8.0)
+    assert cleared.healthy
+
+
+def test_nothing_is_asked_where_nothing_is_open_or_no_time_is_there():
+    sure = Diagnosis(findings=(finding("L301", 0.97),))
+    assert settle(healthy(), sure, budget=5.0) == (sure, ())
+    open_one = Diagnosis(possible=(finding("A402", 0.4),))
+    assert settle(healthy(), open_one, budget=0.01) == (open_one, ())
+
+
+def test_the_budget_holds():
+    program = healthy().turned(epochs=400)
+    codes = ("A402", "A401", "M207", "M206", "D101", "A404", "M214", "A408", "D110")
+    many = Diagnosis(possible=tuple(finding(code, 0.3) for code in codes))
+    began = time.perf_counter()
+    _, exams = settle(program, many, budget=3.0)
+    assert exams
+    assert time.perf_counter() - began < 6.0
+
+
+def test_exams_are_told_as_they_end_and_share_their_arms():
+    heard = []
+    terms = Terms()
+    many = Diagnosis(possible=(finding("A402", 0.4), finding("A401", 0.4)))
+    _, exams = settle(healthy(), many, budget=8.0, terms=terms, told=heard.append)
+    assert tuple(heard) == exams
+    assert len({exam.name for exam in exams}) == len(exams)
+    assert replace(terms).trained is terms.trained

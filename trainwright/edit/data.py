@@ -1,0 +1,253 @@
+"""Which edits change the data? Scaling, order, classes and rows, of programs and of recipes."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainwright.check.sample import Sample, first_tensor
+from trainwright.core.phrases import phrase
+from trainwright.edit.edit import Context, Edit, Knobs, nothing_to_change, refused
+from trainwright.edit.program import Decode, Done, Program, mapped_inputs, mapped_targets
+from trainwright.recipe import Recipe
+
+ODD_SD = 10.0  # rows this many times as far from the median row as usual are outliers [assumed]
+FOLDS = 3
+SURE_WRONG = 0.1  # labels to which out-of-fold learners give less than this are doubted [assumed]
+
+
+class _Scaled:
+    """(x - mean) / sd."""
+
+    def __init__(self, mean: Tensor, sd: Tensor) -> None:
+        self.mean, self.sd = mean, sd
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return (x - self.mean.to(x)) / self.sd.to(x)
+
+
+class Unscaled:
+    """outputs * sd + mean, then what decoded them before: answers in the user's unit."""
+
+    def __init__(self, mean: float, sd: float, before: Decode) -> None:
+        self.mean, self.sd, self.before = mean, sd, before
+
+    def __call__(self, outputs: Tensor) -> Tensor:
+        return self.before(outputs * self.sd + self.mean)
+
+
+def scaler(inputs: Tensor) -> _Scaled:
+    """Mean and sd of each feature of a table [row, feature] or sequence [row, time, feature]; of
+    images one of each, since their axes may lie in any order. What does not vary is only centred.
+    """
+    axes = tuple(range(inputs.ndim - 1)) if inputs.ndim <= 3 else tuple(range(inputs.ndim))
+    values = torch.where(torch.isfinite(inputs), inputs, torch.nan).double()
+    mean = values.nanmean(axes, keepdim=True)
+    sd = ((values - mean) ** 2).nanmean(axes, keepdim=True).sqrt()
+    return _Scaled(mean, torch.where(sd > 1e-12 * (1 + mean.abs()), sd, torch.ones_like(sd)))
+
+
+def _standardise_inputs(program: Program, context: Context) -> Program:
+    first = next((p for p in program.train.inputs
+                  if isinstance(p, Tensor) and p.is_floating_point()), None)  # fmt: skip
+    if first is None:
+        raise refused("standardise_inputs", phrase("the inputs are no real numbers"))
+    scale = scaler(first)
+    if bool((scale.mean.abs() < 1e-3).all()) and bool(((scale.sd - 1).abs() < 1e-3).all()):
+        raise nothing_to_change("standardise_inputs")
+    axes = "0" if first.ndim == 2 else "(0, 1)" if first.ndim == 3 else "None"
+    lines = (
+        f"mean, sd = X_train.mean({axes}), X_train.std({axes}) + 1e-12",
+        "X_train, X_valid = (X_train - mean) / sd, (X_valid - mean) / sd",
+    )
+    return program.after(
+        Done(name="standardise_inputs", lines=lines), train=mapped_inputs(program.train, scale),
+        judged=mapped_inputs(program.judged, scale),
+        valid=mapped_inputs(program.valid, scale) if program.valid is not None else None,
+    )  # fmt: skip
+
+
+def _standardise_target(program: Program, context: Context) -> Program:
+    targets = program.train.targets
+    known = program.facts.targets
+    if not isinstance(targets, Tensor) or known is None or known.task != "regression":
+        raise refused("standardise_target", phrase("the targets are no real numbers"))
+    values = targets.double()
+    mean, sd = float(values.mean()), float(values.std()) or 1.0
+    if abs(mean) < 1e-3 and abs(sd - 1) < 1e-3:
+        raise nothing_to_change("standardise_target")
+
+    def scale(y: Tensor) -> Tensor:
+        return ((y.double() - mean) / sd).float()
+
+    lines = (
+        "mean, sd = y_train.mean(), y_train.std()",
+        "y_train, y_valid = (y_train - mean) / sd, (y_valid - mean) / sd",
+        "answers = model(X) * sd + mean",
+    )
+    return program.after(
+        Done(name="standardise_target", lines=lines),
+        train=mapped_targets(program.train, scale),
+        valid=mapped_targets(program.valid, scale) if program.valid is not None else None,
+        decode=Unscaled(mean, sd, program.decode),
+    )  # fmt: skip
+
+
+def _shuffle(program: Program, context: Context) -> Program:
+    if program.habits.shuffle:
+        raise nothing_to_change("shuffle")
+    line = "loader = DataLoader(dataset, batch_size=..., shuffle=True)"
+    return program.after(Done(name="shuffle", lines=(line,)),
+                         habits=replace(program.habits, shuffle=True))  # fmt: skip
+
+
+def _weigh_classes(program: Program, context: Context) -> Program:
+    known = program.facts.targets
+    if known is None or known.task == "regression" or program.habits.balanced:
+        raise refused("weigh_classes", phrase("there are no classes to weigh"))
+    lines = (
+        "weights = (1 / torch.bincount(y_train).float())[y_train]",
+        "sampler = WeightedRandomSampler(weights, len(weights))",
+        "loader = DataLoader(dataset, batch_size=..., sampler=sampler)",
+    )
+    return program.after(Done(name="weigh_classes", lines=lines),
+                         habits=replace(program.habits, balanced=True))  # fmt: skip
+
+
+def _drop_rows(program: Program, context: Context) -> Program:
+    bad = _bad_rows(program.train)
+    if not bad.any():
+        raise nothing_to_change("drop_rows")
+    kept = np.flatnonzero(~bad)
+    line = f"X_train, y_train = X_train[good], y_train[good]  # without {int(bad.sum())} rows"
+    return program.after(Done(name="drop_rows", values={"count": int(bad.sum())}, lines=(line,)),
+                         train=program.train.pick(kept))  # fmt: skip
+
+
+def _bad_rows(sample: Sample) -> np.ndarray:
+    """[row] whether a row holds a number that is none, or lies ODD_SD times as far out as usual."""
+    bad = np.zeros(sample.num_rows, dtype=bool)
+    for part in (first_tensor(sample.inputs), first_tensor(sample.targets)):
+        if part is None or not part.is_floating_point():
+            continue
+        flat = part.detach().cpu().reshape(len(part), -1).double()
+        bad |= ~torch.isfinite(flat).all(1).numpy()
+        away = (flat - flat.nanmedian(0).values).abs().nan_to_num(posinf=0.0)
+        spread = away.median(0).values
+        away = (away / torch.where(spread > 0, spread, torch.inf)).amax(1)
+        usual = float(away.median())
+        bad |= (away > ODD_SD * max(usual, 1.0)).numpy()
+    return bad
+
+
+def _clean_labels(program: Program, context: Context) -> Program:
+    """Training rows whose label quick learners, trained without them, find unlikely are left out.
+    Source: confident learning, Northcutt et al. 2021, arXiv:1911.00068, in its simplest form."""
+    classes = _classes(program.train)
+    inputs = first_tensor(program.train.inputs)
+    if classes is None or inputs is None or len(set(classes)) < 2:
+        raise refused("clean_labels", phrase("there are no classes whose labels could be wrong"))
+    from sklearn.ensemble import ExtraTreesClassifier
+    from sklearn.model_selection import cross_val_predict
+
+    flat = inputs.detach().cpu().reshape(len(inputs), -1).float().nan_to_num().numpy()
+    learner = ExtraTreesClassifier(100, random_state=0, n_jobs=1)
+    chances = np.asarray(
+        cross_val_predict(learner, flat, classes, cv=FOLDS, method="predict_proba")
+    )
+    place = np.searchsorted(np.unique(classes), classes)
+    own = chances[np.arange(len(classes)), place]
+    doubted = (own < SURE_WRONG) & (chances.argmax(1) != place)
+    if not doubted.any():
+        raise nothing_to_change("clean_labels")
+    line = f"X_train, y_train = X_train[kept], y_train[kept]  # without {int(doubted.sum())} rows"
+    return program.after(
+        Done(name="clean_labels", values={"count": int(doubted.sum())}, lines=(line,)),
+        train=program.train.pick(np.flatnonzero(~doubted)),
+    )
+
+
+def _classes(sample: Sample) -> np.ndarray | None:
+    """[row] class numbers; None for targets that are no classes of whole rows."""
+    targets = sample.targets
+    if not isinstance(targets, Tensor) or len(targets) != sample.num_rows:
+        return None
+    if targets.ndim == 2 and targets.shape[1] > 1 and targets.is_floating_point():
+        return targets.argmax(1).cpu().numpy()
+    flat = targets.reshape(-1)
+    whole = len(flat) == sample.num_rows and bool((flat == flat.round()).all())
+    return flat.long().cpu().numpy() if whole else None
+
+
+def _encode_labels(program: Program, context: Context) -> Program:
+    targets, head = program.train.targets, program.facts.head
+    if not isinstance(targets, Tensor) or head is None or targets.is_floating_point():
+        raise refused("encode_labels", phrase("the targets are no class numbers"))
+    low, high = int(targets.min()), int(targets.max())
+    if low <= 0 or high - low >= head.num_outputs:
+        raise refused("encode_labels", phrase("the class numbers start at 0 already"))
+
+    def shift(y: Tensor) -> Tensor:
+        return y - low
+
+    return program.after(
+        Done(name="encode_labels", lines=(f"y_train, y_valid = y_train - {low}, y_valid - {low}",)),
+        train=mapped_targets(program.train, shift), judged=mapped_targets(program.judged, shift),
+        valid=mapped_targets(program.valid, shift) if program.valid is not None else None,
+    )  # fmt: skip
+
+
+# --- recipes -------------------------------------------------------------------------------------
+
+
+def _scale_knob(recipe: Recipe, context: Context) -> Knobs:
+    return {"data.scale": "quantile" if recipe.data.scale == "standardise" else "standardise"}
+
+
+def _target_knob(recipe: Recipe, context: Context) -> Knobs:
+    return {"data.standardise_target": True}
+
+
+def _class_weight_knob(recipe: Recipe, context: Context) -> Knobs:
+    return {"loss.class_weights": "balanced"}
+
+
+def _augment_knob(recipe: Recipe, context: Context) -> Knobs:
+    return {"data.augment": "auto"}
+
+
+def _robust_knob(recipe: Recipe, context: Context) -> Knobs:
+    if context.facts is not None and context.facts.targets is not None and (
+        context.facts.targets.task == "regression"
+    ):  # fmt: skip
+        return {"loss.name": "huber"}
+    return {"loss.label_smoothing": 0.1}
+
+
+def _shuffle_knob(recipe: Recipe, context: Context) -> Knobs:
+    return {"algorithm.sampler": "uniform"}
+
+
+
+def edits() -> tuple[Edit, ...]:
+    """All of this file; reasons are spoken when they are asked for."""
+    measured_on = phrase("the score itself is measured on these examples: mend them by hand")
+    table: dict[str, Any] = {
+        "standardise_inputs": (_standardise_inputs, _scale_knob, ""),
+        "fix_transform": (_standardise_inputs, _scale_knob, ""),
+        "standardise_target": (_standardise_target, _target_knob, ""),
+        "shuffle": (_shuffle, _shuffle_knob, ""),
+        "weigh_classes": (_weigh_classes, _class_weight_knob, ""),
+        "drop_rows": (_drop_rows, None, phrase("drop the rows in the file, and train again")),
+        "clean_labels": (_clean_labels, None, phrase("look at the examples that are named")),
+        "robust_loss": (None, _robust_knob, ""),
+        "encode_labels": (_encode_labels, None, measured_on),
+        "realign_labels": (None, None, measured_on),
+        "fix_split": (None, None, measured_on),
+        "stratify": (None, None, measured_on),
+        "add_data": (None, _augment_knob, phrase("collect more examples")),
+    }
+    return tuple(Edit(name=name, program=program, knobs=knobs, instead=instead)
+                 for name, (program, knobs, instead) in table.items())  # fmt: skip

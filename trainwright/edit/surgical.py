@@ -1,0 +1,82 @@
+"""How does surgery enter a program? As a change made anew on each fresh network, tried once before
+it is believed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainwright.check.sample import Sample, first_tensor
+from trainwright.core.errors import TrainwrightError
+from trainwright.core.phrases import phrase
+from trainwright.edit.edit import refused
+from trainwright.edit.program import Done, Program
+from trainwright.edit.surgery.anatomy import Anatomy
+from trainwright.edit.surgery.observe import observe
+
+Operation = Callable[[nn.Module, Anatomy], Any]  # as those of edit/surgery, the rest filled in
+PARTS = 3  # batches of the dry run: where a forward branches on data, several must be seen
+
+
+@dataclass(frozen=True, slots=True)
+class Surgery:
+    """A change of a fresh network: what is where is found by a dry run on it."""
+
+    operation: Operation
+
+    def __call__(self, model: nn.Module, few: Sample) -> Any:
+        return self.operation(model, observe(model, parts_of(few)))
+
+
+def parts_of(few: Sample) -> list[Any]:
+    """The rows as several batches of what the model is called with."""
+    import numpy as np
+
+    size = max(2, few.num_rows // PARTS)
+    found = []
+    for start in range(0, max(1, few.num_rows - size + 1), size):
+        part = few.pick(np.arange(start, min(start + size, few.num_rows)))
+        named = dict(zip(part.names, part.inputs, strict=True)) if part.names else None
+        found.append(named if named is not None else part.inputs)
+    return found
+
+
+def operated(program: Program, name: str, operation: Operation, **values: Any) -> Program:
+    """The program with an operation in it, tried on a fresh network: forward, backward.
+
+    Raises NotApplicable with the reason where it does not fit.
+    """
+    change = Surgery(operation)
+    model, _ = program.start(0)
+    few = program.few()
+    try:
+        edited = change(model, few)
+        _alive(program, model, few)
+    except TrainwrightError as error:
+        raise refused(name, str(error.what)) from None
+    lines = tuple(getattr(edited, "lines", ()))
+    return program.after(Done(name=name, values=values, lines=lines),
+                         changes=(*program.changes, change))  # fmt: skip
+
+
+def bare_head(program: Program) -> Program:
+    """The program whose network gives what its last layer gives; itself where it does already."""
+    from trainwright.edit.surgery.activation import remove_head_activation
+
+    model, _ = program.start(0)
+    if observe(model, parts_of(program.few())).head_activation is None:
+        return program
+    return operated(program, "linear_head", remove_head_activation)
+
+
+def _alive(program: Program, model: nn.Module, few: Sample) -> None:
+    outputs = first_tensor(few.run(model))
+    if outputs is None or not bool(torch.isfinite(outputs).all()):
+        raise TrainwrightError(
+            phrase("the edited network gives no finite outputs"),
+            allowed=phrase("finite outputs"), do=phrase("try another remedy"),
+        )  # fmt: skip
+    outputs.double().square().sum().backward()
+    model.zero_grad(set_to_none=True)

@@ -1,0 +1,143 @@
+"""What comes of training a target once? Its score on held-out examples, what diagnosis says of it,
+and what the next edit may know; a crash is an outcome, no error."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from trainwright.core.diagnosis import Diagnosis
+from trainwright.core.errors import TrainwrightError, shown
+from trainwright.core.facts import Facts, ScoreFacts
+from trainwright.core.history import History
+from trainwright.core.phrases import phrase
+from trainwright.core.records import RunRecord
+from trainwright.core.task import LOWER_IS_BETTER
+from trainwright.edit.edit import Target
+from trainwright.edit.loop import Trained, train
+from trainwright.edit.program import Program
+from trainwright.recipe import Recipe
+from trainwright.run.attach import Watch
+from trainwright.watch.share import SHARE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One training of a target at one seed. `score` is larger when better, None when the run
+    crashed or left the numbers; `resolution` the score's smallest step."""
+
+    seed: int
+    score: float | None
+    metric: str = ""
+    state: str = "finished"
+    seconds: float = 0.0
+    num_parameters: int = 0
+    resolution: float = 0.0
+    diagnosis: Diagnosis = field(default_factory=Diagnosis)
+    facts: Facts | None = None
+    history: History | None = None
+    resolved: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""  # why there is no score
+
+    @property
+    def known(self) -> ScoreFacts | None:
+        """What can be had on these examples, as far as that is known."""
+        return self.facts.score if self.facts is not None else None
+
+
+def visit(
+    target: Target, seed: int, *, metric: str | None = None, allow_code: bool = False
+) -> Visit:
+    """Trains and diagnoses once. Raises nothing but KeyboardInterrupt and wrong use of `metric`."""
+    try:
+        if isinstance(target, Program):
+            return _visit_program(target, seed)
+        return _visit_recipe(target, seed, metric, allow_code)
+    except _NoMetric:
+        raise
+    except Exception as error:  # users' networks may raise anything
+        reason = str(error) if isinstance(error, TrainwrightError) else (
+            f"{type(error).__name__}: {error}")  # fmt: skip
+        return Visit(seed=seed, score=None, state="failed", reason=reason[:300])
+
+
+class _NoMetric(TrainwrightError):
+    """A metric was asked for that the task has not."""
+
+
+def _visit_program(program: Program, seed: int) -> Visit:
+    watches: list[Watch] = []
+
+    def watch(model: nn.Module, optimizer: Optimizer) -> Watch:
+        held = program.valid
+        watches.append(Watch(
+            model, optimizer, loss=program.loss, data=_given(program.train),
+            valid=_given(held) if held is not None else None,
+            batch_size=program.habits.batch_size,
+        ))  # fmt: skip
+        return watches[0]
+
+    trained: Trained = train(program, seed, watch=watch)
+    seen = watches[0]
+    facts = seen.facts()
+    name = facts.score.metric if facts.score is not None else "accuracy"
+    rows = program.judged.num_rows
+    return Visit(
+        seed=seed, score=trained.score, metric=name, state=trained.state, seconds=trained.seconds,
+        num_parameters=trained.num_parameters, resolution=1 / rows if name == "accuracy" else 0.0,
+        diagnosis=seen.diagnose(), facts=facts, history=seen.history,
+    )  # fmt: skip
+
+
+def _given(sample: Any) -> tuple[Any, Any]:
+    """A sample as users hand it over: (X, y)."""
+    if sample.names:
+        return dict(zip(sample.names, sample.inputs, strict=True)), sample.targets
+    inputs = sample.inputs[0] if len(sample.inputs) == 1 else sample.inputs
+    return inputs, sample.targets
+
+
+def _visit_recipe(recipe: Recipe, seed: int, metric: str | None, allow_code: bool) -> Visit:
+    """A whole run in memory, judged and diagnosed as any."""
+    from trainwright.run.begin import begin
+    from trainwright.run.messages import nobody
+    from trainwright.run.recall import judge_stored
+    from trainwright.store.memory import MemoryStore
+
+    seeded = recipe.model_copy(update={"seed": seed, "baselines": False})
+    store = MemoryStore()
+    execution = begin(
+        seeded, store, run_id=f"arm-{seed}", listener=nobody, command="compare",
+        allow_code=allow_code, keeps=False, watch_budget=SHARE,
+    )  # fmt: skip
+    record = execution.run(resume=False)
+    readings, _ = store.readings(record.id)
+    found, history = judge_stored(record, readings)
+    name, value, count = _score(record, metric)
+    return Visit(
+        seed=seed, score=value, metric=name, state=record.state, seconds=record.seconds,
+        num_parameters=record.num_parameters, diagnosis=found, facts=record.facts, history=history,
+        resolved=record.resolved, resolution=1 / count if name == "accuracy" and count else 0.0,
+    )  # fmt: skip
+
+
+def _score(record: RunRecord, metric: str | None) -> tuple[str, float | None, int]:
+    """(metric, its value as larger is better, number of held-out examples); an empty name when
+    the run was not judged."""
+    split = next((s for s in ("test", "valid", "train") if s in record.metrics), None)
+    if split is None:
+        return "", None, 0
+    measured = record.metrics[split]
+    name = metric or ("r2" if "r2" in measured else "accuracy")
+    if name not in measured:
+        raise _NoMetric(
+            phrase("there is no metric {name}", name=shown(name)),
+            allowed=", ".join(measured),
+            do=phrase("name one of these, or leave it out"),
+        )
+    value = measured[name].value
+    understanding = record.understanding
+    count = understanding.num_examples.get(split, 0) if understanding is not None else 0
+    return name, -value if name in LOWER_IS_BETTER else value, count
