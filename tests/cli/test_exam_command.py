@@ -1,6 +1,7 @@
 """`trainwright exam`: a card for people, an object for machines, three parts for mistakes."""
 
 import json
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -108,7 +109,10 @@ def test_a_card_holds_question_answer_curve_note_and_what_moved():
     for part in ("Ten times the rate", "0.400 → 0.900", "█", "cut short", "20% → 60%", "1.5 s"):
         assert part in said
     assert moved_lines(ANSWERED, None, None) == ["A402 learning rate too low: odds × 7.4"]
-    assert "moves no finding" in text(exam_card(ANSWERED, before=Diagnosis(), after=Diagnosis()))
+    unseen = text(exam_card(ANSWERED, before=Diagnosis(), after=Diagnosis()))
+    assert "odds × 7.4" in unseen
+    settled = replace(ANSWERED, shifts={"A401": 0.0})
+    assert "moves no finding" in text(exam_card(settled))
 
 
 def test_a_curve_falls_in_letters():

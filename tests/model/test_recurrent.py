@@ -192,3 +192,25 @@ def test_bytes_stay_images_whose_rows_are_read():
     understood = run.record.understanding
     assert understood is not None
     assert understood.signature.kind == "image"
+
+
+@pytest.mark.slow
+def test_word_order_is_learned_by_an_rnn_and_not_by_a_bag():
+    dice = np.random.default_rng(0)
+    texts, first = [], []
+    for _ in range(1500):
+        words = dice.choice(["red", "blue", "cat", "dog", "sun", "tea"], dice.integers(4, 12))
+        one, other = dice.choice(len(words), 2, replace=False)
+        words = words.astype("U9")
+        words[one], words[other] = "alpha", "beta"
+        texts.append(" ".join(words))
+        first.append("alpha" if one < other else "beta")
+    found = {}
+    for name in ("rnn", "bag"):
+        run = tw.fit(
+            texts, first, model={"name": name, "width": 32}, budget="400 steps",
+            algorithm={"learning_rate": 5e-3}, quiet=True, watch=False,
+        )  # fmt: skip
+        found[name] = run.record.metrics["test"]["accuracy"].value
+    assert found["rnn"] > 0.97
+    assert found["bag"] < 0.8

@@ -128,7 +128,7 @@ class AlgorithmKnobs(Knobs):
     batch_size: int | Literal["auto"] = knob(
         "auto",
         "Examples per gradient; as many as there are, or more, make it full batch. auto grows "
-        "from 16 to 256 with the data.",
+        "from 16 to 256 with the data; evolution: 256.",
         why="small data needs the steps, large data the speed [paper: Shallue et al. 2019, "
         "arXiv:1811.03600]; 256 as in RealMLP [paper: Holzmueller et al. 2024, arXiv:2407.04491]",
         unit="examples",

@@ -26,7 +26,10 @@ TABLE_BETA2 = 0.95
 IMAGE_RATES: dict[Optimizer, float] = {"adam": 1e-2, "adamw": 1e-2}
 DECAYS: dict[Optimizer, float] = {"adamw": 0.01, "muon": 0.1}  # [paper: see weight_decay's knob]
 MOMENTA: dict[Optimizer, float] = {"muon": 0.95, "rmsprop": 0.0, "adagrad": 0.0}
-POPULATION, SIGMA = 64, 0.2  # of evolution
+# evolution [measured: digits, 32 units, 0-1 loss, 20 s on one core, test accuracy of three seeds:
+# .92 .91 .94; batch 32 .89 .91 .83, 1024 .95 .93 .86; 128 tries .85 .95 .97; sigma 0.02 to 0.1 with
+# rates of 0.01 to 0.1 leave a class out in about half of the runs]
+POPULATION, SIGMA = 64, 0.2
 
 STEPS_PER_EPOCH = 40  # auto batch: about this many steps an epoch ... [assumed]
 LEAST_BATCH, MOST_BATCH = 16, 256  # ... within what a core is quick at [paper: see batch_size]
@@ -61,7 +64,7 @@ def resolve(
         if table and name in TABLE_RATES:
             rules["beta2"] = TABLE_BETA2
     if name == "evolution":
-        rules |= {"population": POPULATION, "sigma": SIGMA}
+        rules |= {"population": POPULATION, "sigma": SIGMA, "batch_size": MOST_BATCH}
     if name != "sgd":
         rules["eps"] = 1e-10 if name == "adagrad" else 1e-8
     return _fill(knobs, rules)

@@ -61,9 +61,9 @@ def run_exams(
     tell: Callable[[float], None] = lambda share: None,
 ) -> Asked:  # fmt: skip
     """Every exam that applies, the cheapest first, as far as `budget` seconds reach."""
-    began, budget = time.perf_counter(), budget or ALL_BUDGET
     program, terms = prepared(target, record=record, store=store, allow_code=allow_code)
     pace = seconds_per_step(program)
+    began, budget = time.perf_counter(), budget or ALL_BUDGET
     order = sorted(EXAMS.values(), key=lambda question: question.price(program, pace))
     exams: list[Exam] = []
     skipped: list[tuple[str, str]] = []

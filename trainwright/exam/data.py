@@ -87,7 +87,11 @@ def augmentation_off(program: Program, terms: Terms) -> Answer:
     from trainwright.exam.runs import compared_recipes
 
     recipe = terms.recipe
-    if recipe is None or recipe.data.augment == "none":
+    inputs = program.facts.inputs
+    plain = inputs is not None and inputs.kind in ("table", "tokens")  # `auto` leaves them alone
+    if recipe is None or recipe.data.augment == "none" or (
+        plain and recipe.data.augment == "auto"
+    ):  # fmt: skip
         raise not_here("augmentation_off", phrase("nothing is augmented"))
     return compared_recipes(recipe, {"data.augment": "none"}, terms)
 

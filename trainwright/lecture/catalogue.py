@@ -12,13 +12,16 @@ SOURCES: Mapping[str, str] = {
     "C04": "Smith 2017, arXiv:1506.01186",
     "C05": "McCandlish et al. 2018, arXiv:1812.06162",
     "C06": "Bottou & Bousquet 2008",
+    "C08": "Bengio et al. 1994; Glorot & Bengio 2010",
+    "C09": "Bengio et al. 1994; Pascanu et al. 2013, arXiv:1211.5063",
+    "C10": "He et al. 2016, arXiv:1603.05027",
 }
 
 
 def _claim(code: str, topic: str) -> Claim:
     """`measure_c07` of `trainwright/lecture/<topic>.py`."""
     place = Later(module=f"trainwright.lecture.{topic}", function=f"measure_{code.lower()}")
-    source = SOURCES[code] if code in SOURCES else ""
+    source = SOURCES[code] if code in SOURCES else ""  # noqa: SIM401 - read as data, no prose
     return Claim(code=code, topic=topic, measure=place, source=source)
 
 
@@ -30,6 +33,9 @@ _IN_ORDER = (
     _claim("C05", "batch"),
     _claim("C06", "batch"),
     _claim("C07", "linearity"),
+    _claim("C08", "depth"),
+    _claim("C09", "depth"),
+    _claim("C10", "depth"),
 )
 CLAIMS: Mapping[str, Claim] = {one.code: one for one in _IN_ORDER}
 

@@ -67,7 +67,11 @@ def hidden_outputs(module: nn.Module, inputs: Sequence[Tensor]) -> tuple[list[Te
     parts = [part for name, part in module.named_children()
              if name.startswith(("activation_", "block_"))]  # fmt: skip
     assert parts, "a deep network has hidden layers"
-    handles = [part.register_forward_hook(lambda _m, _i, out: found.append(out)) for part in parts]
+
+    def keep(part: nn.Module, given: object, made: Tensor) -> None:
+        found.append(made)
+
+    handles = [part.register_forward_hook(keep) for part in parts]
     try:
         outputs = module(*inputs)
     finally:

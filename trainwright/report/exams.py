@@ -59,7 +59,7 @@ def cards(asked: Asked) -> Group:
 
 
 def moved_lines(found: Exam, before: Diagnosis | None, after: Diagnosis | None) -> list[str]:
-    """What the answer moved, most first."""
+    """What the answer moved, most first: confidences of what was suspected, odds of the rest."""
     was, now = _confidences(before), _confidences(after)
     lines = []
     for code, shift in sorted(found.shifts.items(), key=lambda item: -abs(item[1])):
@@ -68,7 +68,7 @@ def moved_lines(found: Exam, before: Diagnosis | None, after: Diagnosis | None) 
             if was[code] != now[code]:
                 lines.append(say("exams.card.moved", code=code, name=name, before=was[code],
                                  after=now[code]))  # fmt: skip
-        elif before is None and abs(shift) > LEAST_MOVED:
+        elif abs(shift) > LEAST_MOVED:
             lines.append(say("exams.card.odds", code=code, name=name, factor=math.exp(shift)))
     return lines
 

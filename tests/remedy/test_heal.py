@@ -1,0 +1,62 @@
+"""Healing mends what is broken, leaves what is well alone, and keeps what it has when stopped."""
+
+import pytest
+import torch
+from torch import nn
+
+from tests.edit.programs import adam, classes, net, program
+from trainwright.edit.program import Program
+from trainwright.remedy.heal import Step, heal
+
+
+def test_a_healthy_program_is_left_alone() -> None:
+    given = program(epochs=20)
+    found = heal(given, budget=60, seeds=3)
+    assert found.state == "left alone"
+    assert found.target is given
+    assert len(found.steps) == 1
+    assert found.lines == ()
+
+
+def test_a_rate_far_too_low_is_raised_and_proven_on_fresh_seeds() -> None:
+    given = program(optimizer=lambda parameters: adam(parameters, 1e-6), epochs=10)
+    found = heal(given, budget=120, seeds=3)
+    assert found.state in ("healthy", "improved")
+    assert found.proof is not None
+    assert found.proof.effect > 0.2
+    assert found.proof.n == 3
+    seeds = {outcome.seed for arm in found.proof.arms for outcome in arm.outcomes}
+    assert 0 not in seeds, "the proof uses no seed of the search"
+    assert found.lines
+
+
+def test_two_faults_at_once_are_untangled() -> None:
+    X, y = classes(scale=1.0)
+    given = program(
+        lambda: net(3, end=nn.Softmax(dim=1)), data=(X * 300 + 2000, y), epochs=10,
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1e-4),
+    )  # fmt: skip
+    found = heal(given, budget=200, seeds=0)
+    assert found.steps[0].skill < 0.6
+    best = max(step.skill for step in found.steps)
+    assert best > 0.8
+    assert isinstance(found.target, Program)
+    assert len(found.done) >= 2
+
+
+def test_stopped_in_the_middle_it_gives_what_was_found() -> None:
+    def stop(step: Step) -> None:
+        if step.judged == "better":
+            raise KeyboardInterrupt
+
+    given = program(optimizer=lambda parameters: adam(parameters, 1e-6), epochs=10)
+    found = heal(given, budget=120, tell=stop)
+    assert found.proof is None
+    assert found.notes
+
+
+@pytest.mark.parametrize("name", ["raise_learning_rate", "swap_optimizer"])
+def test_what_is_ruled_out_is_not_tried(name: str) -> None:
+    given = program(optimizer=lambda parameters: adam(parameters, 1e-6), epochs=4)
+    found = heal(given, budget=20, seeds=0, without=(name,))
+    assert name not in {step.remedy for step in found.steps}
