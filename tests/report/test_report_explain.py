@@ -62,7 +62,8 @@ def test_a_knob_is_explained_in_the_language_spoken_and_its_source_stays():
     found = explain("learning_rate", recipes.knobs())
     assert (
         found.what
-        == "一步的最大步幅；auto 取該最佳化器慣用的學習率；adam 與 adamw 在 `auto` 表格為其 3 倍，在 `auto` 影像與聲音為其 10 倍。"
+        == "一步的最大步幅；auto 取該最佳化器慣用的學習率；adam 與 adamw 在 `auto` 表格為其 3 倍，在 `auto` 影像與聲音為其 10 倍；"
+        "measured 在訓練之前以短訓練試出學習率。"
     )
     assert found.why == "最值得調校的一個設定；慣用的學習率與出處見 algorithm/resolve.py"
     assert found.source == "paper: Bengio 2012, arXiv:1206.5533, section 3.1"
