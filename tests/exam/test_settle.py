@@ -54,6 +54,19 @@ def test_what_was_sure_and_what_no_exam_is_about_stay_as_they_are():
     assert after is before
 
 
+def test_what_a_likelier_finding_explains_raises_others_less():
+    no = Exam(name="overfit_one_batch", answer="no", values={}, pictures=(), seconds=0.1,
+              shifts={"M207": math.log(0.75 / 0.15), "L301": math.log(0.5 / 0.15)})  # fmt: skip
+    alone = moved(Diagnosis(possible=(finding("M207", 0.2),)), [no], healthy().facts)
+    beside = moved(Diagnosis(findings=(finding("L301", 0.97),), possible=(finding("M207", 0.2),)),
+                   [no], healthy().facts)  # fmt: skip
+    (raised,) = alone.findings
+    explained = next(f for f in (*beside.suspected, *beside.findings[0].consequences)
+                     if f.code == "M207")  # fmt: skip
+    assert raised.confidence == pytest.approx(5 / 9)
+    assert 0.2 < explained.confidence < 0.35
+
+
 def test_consequences_are_told_from_causes_anew():
     before = Diagnosis(findings=(finding("A403", 0.7),), possible=(finding("A402", 0.3),))
     after = moved(before, [answered(A402=3.0)], healthy().facts)

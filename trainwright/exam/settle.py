@@ -95,9 +95,14 @@ def _entropy(p: float) -> float:
 
 def _open(diagnosis: Diagnosis) -> list[Finding]:
     """Named and suspected findings, consequences too, that an exam may move; each code once."""
+    return [f for f in _all_of(diagnosis) if LEAST_SURE <= f.confidence <= MOST_SURE]
+
+
+def _all_of(diagnosis: Diagnosis) -> list[Finding]:
+    """Named ones, their consequences, and suspected ones, each code once."""
     named = [f for cause in diagnosis.findings for f in (cause, *cause.consequences)]
-    unique = {f.code: f for f in (*named, *diagnosis.suspected)}
-    return [f for f in unique.values() if LEAST_SURE <= f.confidence <= MOST_SURE]
+    unique = {f.code: f for f in (*diagnosis.suspected, *named)}
+    return list(unique.values())
 
 
 def moved(
@@ -105,8 +110,11 @@ def moved(
 ) -> Diagnosis:
     """The diagnosis after the answers. One that nothing moved is returned as it is."""
     open_codes = {f.code for f in _open(diagnosis)}
-    shifts = {exam.name: {c: s for c, s in exam.shifts.items() if c in open_codes and s}
-              for exam in exams}  # fmt: skip
+    shifts = {
+        exam.name: {code: shift * _unexplained(code, exam, diagnosis)
+                    for code, shift in exam.shifts.items() if code in open_codes and shift}
+        for exam in exams
+    }  # fmt: skip
     if not any(shifts.values()):
         return diagnosis
     flat: list[Finding] = []
@@ -120,6 +128,24 @@ def moved(
     case = Case(facts=facts, history=history or History())
     named, possible = causes([f for f in flat if not f.note], case)
     return replace(diagnosis, findings=tuple(named), possible=(*possible, *notes))
+
+
+def _unexplained(code: str, exam: Exam, diagnosis: Diagnosis) -> float:
+    """What share of a rise an answer still gives to a finding, where another one, already likely,
+    would have brought the same answer about: P(yes | not this one) holds the other's share."""
+    about = EXAMS[exam.name].about if exam.name in EXAMS else {}
+    chance = 1.0 if exam.answer == "yes" else 0.0
+    if code not in about or exam.shifts[code] <= 0:
+        return 1.0
+    raw, least = about[code].shift(chance), 1.0
+    for other in _all_of(diagnosis):
+        if other.code == code or other.code not in about or raw <= 0:
+            continue
+        share, odds = other.confidence, about[other.code]
+        otherwise = share * odds.given + (1 - share) * about[code].otherwise
+        rest = Likelihood(about[code].given, otherwise).shift(chance)
+        least = min(least, max(0.0, rest / raw))
+    return least
 
 
 def _after(finding: Finding, exams: Sequence[Exam], shifts: dict[str, dict[str, float]]) -> Finding:

@@ -1,5 +1,5 @@
-"""Does the gradient survive depth? Its size by layer in a deep sigmoid network, in one whose
-weights start too large, and in one with skip connections, and whether each of them learns."""
+"""Does the gradient survive depth? Its size by layer in a deep sigmoid network, in one that starts
+with too large weights, and in one with skip connections, and whether each of them learns."""
 
 import math
 from collections.abc import Mapping, Sequence
