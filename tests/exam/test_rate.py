@@ -84,6 +84,12 @@ def test_advice_is_a_rate_that_learns():
     assert len(picture.series[0].x) <= len(found.range.rates)
 
 
+def test_it_ends_with_its_seconds_after_one_rate_each_way():
+    found = range_test(at_rate(1e-3), seconds=0.0)
+    assert len(found.rates) == 3
+    assert found.steps == 20
+
+
 def test_an_optimiser_without_a_rate_is_refused():
     program = replace(healthy(), optimizer=healthy().optimizer.turned(lr=0.0))
     with pytest.raises(TrainwrightError, match="no learning rate"):

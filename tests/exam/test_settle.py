@@ -11,6 +11,7 @@ from trainwright.core.diagnosis import Diagnosis, Finding
 from trainwright.exam.catalogue import EXAMS
 from trainwright.exam.exam import Exam, Terms
 from trainwright.exam.settle import LIMIT, becomes_named, moved, posterior, settle, worth
+from trainwright.report.rule_words import evidence_words
 
 
 def finding(code, confidence, **rest):
@@ -35,7 +36,8 @@ def test_a_suspicion_that_rises_becomes_a_finding_with_the_exam_as_evidence():
     assert [f.code for f in after.findings] == ["A402"]
     assert [f.code for f in becomes_named(before, after)] == ["A402"]
     told = after.findings[0].evidence[-1]
-    assert (told.reading, told.value, told.threshold) == ("exam.higher_rate", "yes", 0.3)
+    assert (told.reading, told.value) == ("exam.higher_rate", "yes")
+    assert evidence_words(told) == "Ten times the rate yes"
     assert told.provenance == "0.20 → 0.68"
     assert not after.possible
 

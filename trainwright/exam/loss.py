@@ -102,7 +102,7 @@ def _loss(program: Program, model: nn.Module, batch: Sample, seed: int) -> Tenso
 QUESTIONS = (
     Question(name="repaired_head", work=edited("repaired_head", "pair_head_and_loss"), trainings=4,
              about={"L301": Likelihood(0.75, 0.1), "L302": Likelihood(0.85, 0.1),
-                    "L303": Likelihood(0.6, 0.1)}),
+                    "L303": Likelihood(0.45, 0.1)}),
     Question(name="penalty_off", work=penalty_off, trainings=4,
              about={"L307": Likelihood(0.85, 0.06), "M209": Likelihood(0.7, 0.06)}),
     Question(name="tiny_step_downhill", work=tiny_step_downhill, steps=8,

@@ -115,15 +115,19 @@ def range_test(
         return found[place]
 
     loss_at(0)
+    deadline = math.inf if steps is not None else began + seconds
     for way in (1, -1):
-        _outward(loss_at, found, way)
+        _outward(loss_at, found, way, deadline)
     places = sorted(found)
     return _range(own, places, [found[p] for p in places], start, short.num_steps,
                   time.perf_counter() - began)  # fmt: skip
 
 
-def _outward(loss_at: Callable[[int], float], found: dict[int, float], way: int) -> None:
-    """Goes on from the program's own rate until WORSE rates in a row are worse than the best."""
+def _outward(
+    loss_at: Callable[[int], float], found: dict[int, float], way: int, deadline: float
+) -> None:
+    """Goes on from the program's own rate until WORSE rates in a row are worse than the best, or
+    the time is over; one rate each way is always tried."""
     worse, place = 0, way
     while worse < WORSE and abs(place) <= MOST_DECADES / math.log10(GRID):
         best = min(found.values())
@@ -132,6 +136,8 @@ def _outward(loss_at: Callable[[int], float], found: dict[int, float], way: int)
         if way > 0 and not math.isfinite(here):
             return  # it diverged: higher rates do too
         place += way
+        if time.perf_counter() > deadline:
+            return
 
 
 def _affordable(program: Program, seconds: float) -> int:

@@ -14,7 +14,7 @@ from trainwright.diagnose.causes import causes
 from trainwright.edit.program import Program
 from trainwright.exam.arms import seconds_per_step
 from trainwright.exam.catalogue import EXAMS
-from trainwright.exam.exam import Exam, Likelihood, NotHere, Question, Terms, Values
+from trainwright.exam.exam import Exam, Likelihood, NotHere, Question, Terms
 
 LEAST_SURE, MOST_SURE = 0.05, 0.9  # of a finding that an exam may move [assumed]
 LEAST_WORTH = 0.01  # bits that an exam must be expected to tell [assumed]
@@ -155,17 +155,10 @@ def _after(finding: Finding, exams: Sequence[Exam], shifts: dict[str, dict[str, 
             continue
         before = finding.confidence
         after = posterior(before, shift)
-        evidence = Evidence(reading=f"exam.{exam.name}", value=exam.answer, threshold=_gist(exam),
+        evidence = Evidence(reading=f"exam.{exam.name}", value=exam.answer,
                             provenance=f"{before:.2f} → {after:.2f}")  # fmt: skip
         finding = replace(finding, confidence=after, evidence=(*finding.evidence, evidence))
     return finding
-
-
-def _gist(exam: Exam) -> float | str | None:
-    """The number of the answer that says most."""
-    values: Values = exam.values
-    return next((values[name] for name in ("gain", "best", "scale", "score", "own_fell", "share")
-                 if name in values), None)  # fmt: skip
 
 
 def posterior(prior: float, shift: float) -> float:

@@ -119,6 +119,8 @@ def remedy_line(name: str) -> str:
 def reading_name(reading: str) -> str:
     """`inputs.sd` -> spread of the inputs; the code itself, in words, where it has none."""
     parts = reading.split(".")
+    if parts[0] == "exam" and f"exams.{parts[-1]}.title" in known_codes("en"):
+        return say(f"exams.{parts[-1]}.title")
     for start in range(len(parts)):
         code = f"reading.{'.'.join(parts[start:])}.name"
         if code in known_codes("en"):
@@ -135,6 +137,8 @@ def value_words(reading: str, value: float | str | None) -> str:
     """The value in the unit of its reading: shares as per cent, switches as yes and no."""
     if value is None:
         return show.MISSING
+    if isinstance(value, str) and reading.startswith("exam."):
+        return say(f"exams.answer.{value}")
     if isinstance(value, str):
         return {"nan": "NaN", "inf": "∞", "-inf": f"{show.MINUS}∞"}.get(value, tame(value[:60]))
     if reading in _YES_NO and value in (0.0, 1.0):

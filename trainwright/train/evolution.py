@@ -21,7 +21,9 @@ from trainwright.data.batch import Batch
 from trainwright.loss.objective import Objective
 from trainwright.model.own import first_output
 
-PAIRS_AT_ONCE = 16  # pairs of tries that run as one batch [assumed]
+# Pairs of tries that run as one batch. It matters little on a CPU [measured: one thread, 64 tries,
+# batch 256: mlp 15, 14, 15 ms with 4, 16, 64 pairs, a convnet 61, 77, 82; try by try 18 and 60].
+PAIRS_AT_ONCE = 16
 
 
 class EvolutionStep:
