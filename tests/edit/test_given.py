@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tests.edit.programs import adam, classes, net, program
 from trainwright.core.errors import TrainwrightError
-from trainwright.edit.given import maker_of, redraw
+from trainwright.edit.given import maker_of
+from trainwright.edit.surgery.initial import redraw
 
 
 def test_a_factory_gives_equal_networks_for_equal_seeds_and_leaves_the_random_state() -> None:

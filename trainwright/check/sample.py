@@ -58,6 +58,16 @@ class Sample:
             numbers=index if self.numbers is None else self.numbers[index],
         )  # fmt: skip
 
+    def arguments(self) -> Any:
+        """What the model is called with, as users hold it: a tensor, several, or by keyword."""
+        if self.names:
+            return dict(zip(self.names, self.inputs, strict=True))
+        return self.inputs[0] if len(self.inputs) == 1 else self.inputs
+
+    def as_given(self) -> tuple[Any, Any]:
+        """(X, y)"""
+        return self.arguments(), self.targets
+
     def run(self, module: nn.Module) -> Any:
         """The model's outputs, whatever they are; where it flattens [row, time] for its loss, as
         language models do, [row, time, …] again."""

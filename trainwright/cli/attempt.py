@@ -5,8 +5,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trainwright.cli import options
-from trainwright.cli.heal import Page, can_be_written, write_page
-from trainwright.cli.output import console, print_json
+from trainwright.cli.heal import Page, can_be_written
+from trainwright.cli.prove import show
 from trainwright.core.words import say
 
 
@@ -23,16 +23,10 @@ def attempt(
     json: options.Json = False,
 ) -> int:
     from trainwright import treatment
-    from trainwright.report.comparison import comparison_card, plain
-    from trainwright.report.comparison_page import render_comparison
 
     can_be_written(report, "--report")
     found = treatment.try_remedy(
         run, remedy, seeds, store=store, budget=budget, quiet=json, allow_code=allow_code
     )
-    if json:
-        print_json(plain(found))
-    else:
-        console().print(comparison_card(found))
-    write_page(lambda: render_comparison(found), report, quiet=json)
+    show(found, report, json=json)
     return 0

@@ -1,6 +1,6 @@
 """trainwright compare: is the second recipe better than the first?"""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -8,6 +8,9 @@ from trainwright.cli import options
 from trainwright.cli.heal import Page, can_be_written, write_page
 from trainwright.cli.output import console, print_json
 from trainwright.core.words import say
+
+if TYPE_CHECKING:
+    from trainwright.remedy.proof import Comparison
 
 
 def compare(
@@ -23,16 +26,22 @@ def compare(
     json: options.Json = False,
 ) -> int:
     from trainwright import treatment
-    from trainwright.report.comparison import comparison_card, plain
-    from trainwright.report.comparison_page import render_comparison
 
     can_be_written(report, "--report")
     found = treatment.compare(
         first, second, seeds=seeds, metric=metric, budget=budget, allow_code=allow_code, quiet=json
     )
+    show(found, report, json=json)
+    return 0
+
+
+def show(found: "Comparison", report: str | None, *, json: bool) -> None:
+    """What a comparison came to: a card, or an object; and its page, if one was asked for."""
+    from trainwright.report.comparison import comparison_card, plain
+    from trainwright.report.comparison_page import render_comparison
+
     if json:
         print_json(plain(found))
     else:
         console().print(comparison_card(found))
     write_page(lambda: render_comparison(found), report, quiet=json)
-    return 0

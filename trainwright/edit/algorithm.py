@@ -10,7 +10,7 @@ import torch
 
 from trainwright.core.budget import parse_budget
 from trainwright.core.phrases import phrase
-from trainwright.edit.edit import Context, Edit, Knobs, nothing_to_change, refused
+from trainwright.edit.edit import Context, Edit, Knobs, habit, knob, nothing_to_change, refused
 from trainwright.edit.optimizer import OptimizerPlan
 from trainwright.edit.program import Done, Program
 from trainwright.recipe import Recipe
@@ -45,22 +45,10 @@ def _raise(program: Program, context: Context) -> Program:
                  "raise_learning_rate")  # fmt: skip
 
 
-def _habit(name: str, line: str, **habits: Any) -> Any:
-    """An edit that sets habits of the loop."""
-
-    def turn(program: Program, context: Context) -> Program:
-        changed = replace(program.habits, **habits)
-        if changed == program.habits:
-            raise nothing_to_change(name)
-        return program.after(Done(name=name, lines=(line,)), habits=changed)
-
-    return turn
-
-
 def _warm_up(program: Program, context: Context) -> Program:
     steps = max(1, min(WARM_MOST, round(WARM_SHARE * program.num_steps)))
     line = f"scheduler = LinearLR(optimizer, 1 / {steps}, total_iters={steps})  # step() each batch"
-    return _habit("warm_up", line, warmup_steps=steps)(program, context)
+    return habit("warm_up", line, warmup_steps=steps)(program, context)
 
 
 def _train_longer(program: Program, context: Context) -> Program:
@@ -120,7 +108,7 @@ def _clip(program: Program, context: Context) -> Program:
     ):  # fmt: skip
         raise nothing_to_change("clip_gradient_norm")
     line = f"torch.nn.utils.clip_grad_norm_(model.parameters(), {norm:.3g})  # before step()"
-    return _habit("clip_gradient_norm", line, clip_norm=norm)(program, context)
+    return habit("clip_gradient_norm", line, clip_norm=norm)(program, context)
 
 
 def quiet_norm(context: Context) -> float:
@@ -183,13 +171,6 @@ def _rate_knob(factor: float) -> Any:
     return turn
 
 
-def _knob(path: str, value: Any) -> Any:
-    def turn(recipe: Recipe, context: Context) -> Knobs:
-        return {path: value}
-
-    return turn
-
-
 def _longer_knob(recipe: Recipe, context: Context) -> Knobs:
     if recipe.budget == "auto":
         raise refused("train_longer", phrase("the budget is auto"))
@@ -238,17 +219,17 @@ def _early_knob(recipe: Recipe, context: Context) -> Knobs:
 def edits() -> tuple[Edit, ...]:
     """All of this file; reasons are spoken when they are asked for."""
     order = phrase("the order of the lines in your loop is yours to mend")
-    zero = _habit("zero_grad", "optimizer.zero_grad()  # before loss.backward()", clears=True)
-    decay = _habit("decay_learning_rate", "scheduler = CosineAnnealingLR(optimizer, num_steps)",
-                   schedule="cosine")  # fmt: skip
-    best = _habit("keep_best_checkpoint", "best = copy.deepcopy(model.state_dict())  # when better",
-                  keeps_best=True)  # fmt: skip
-    stop = _habit("stop_early", "if no_gain > patience: break", keeps_best=True)
+    zero = habit("zero_grad", "optimizer.zero_grad()  # before loss.backward()", clears=True)
+    decay = habit("decay_learning_rate", "scheduler = CosineAnnealingLR(optimizer, num_steps)",
+                  schedule="cosine")  # fmt: skip
+    best = habit("keep_best_checkpoint", "best = copy.deepcopy(model.state_dict())  # when better",
+                 keeps_best=True)  # fmt: skip
+    stop = habit("stop_early", "if no_gain > patience: break", keeps_best=True)
     table: dict[str, Any] = {
         "lower_learning_rate": (_lower, _rate_knob(1 / TENFOLD), ""),
         "raise_learning_rate": (_raise, _rate_knob(TENFOLD), ""),
-        "warm_up": (_warm_up, _knob("algorithm.warmup_steps", "auto"), ""),
-        "decay_learning_rate": (decay, _knob("algorithm.schedule", "cosine"), ""),
+        "warm_up": (_warm_up, knob("algorithm.warmup_steps", "auto"), ""),
+        "decay_learning_rate": (decay, knob("algorithm.schedule", "cosine"), ""),
         "train_longer": (_train_longer, _longer_knob, ""),
         "larger_batch": (_larger, _batch_knob(FOURFOLD), ""),
         "smaller_batch": (_smaller, _batch_knob(1 / FOURFOLD), ""),
@@ -258,9 +239,9 @@ def edits() -> tuple[Edit, ...]:
         "set_eps": (_set_eps, _eps_knobs, ""),
         "clip_gradient_norm": (_clip, _clip_knob, ""),
         "weaken_penalty": (_weaken_penalty, _penalty_knobs, ""),
-        "keep_best_checkpoint": (best, _knob("algorithm.keep", "best"), ""),
+        "keep_best_checkpoint": (best, knob("algorithm.keep", "best"), ""),
         "stop_early": (stop, _early_knob, ""),
-        "evolution_strategy": (None, _knob("algorithm.optimizer", "evolution"), ""),
+        "evolution_strategy": (None, knob("algorithm.optimizer", "evolution"), ""),
         "reorder_steps": (None, None, order),
         "call_step": (None, None, order),
     }

@@ -1,6 +1,5 @@
 """Which edits change the data? Scaling, order, classes and rows, of programs and of recipes."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from trainwright.check.sample import Sample, first_tensor
 from trainwright.core.phrases import phrase
-from trainwright.edit.edit import Context, Edit, Knobs, nothing_to_change, refused
+from trainwright.edit.edit import Context, Edit, Knobs, habit, knob, nothing_to_change, refused
 from trainwright.edit.program import Decode, Done, Program, mapped_inputs, mapped_targets
 from trainwright.recipe import Recipe
 
@@ -95,25 +94,16 @@ def _standardise_target(program: Program, context: Context) -> Program:
     )  # fmt: skip
 
 
-def _shuffle(program: Program, context: Context) -> Program:
-    if program.habits.shuffle:
-        raise nothing_to_change("shuffle")
-    line = "loader = DataLoader(dataset, batch_size=..., shuffle=True)"
-    return program.after(Done(name="shuffle", lines=(line,)),
-                         habits=replace(program.habits, shuffle=True))  # fmt: skip
-
-
 def _weigh_classes(program: Program, context: Context) -> Program:
     known = program.facts.targets
-    if known is None or known.task == "regression" or program.habits.balanced:
+    if known is None or known.task == "regression":
         raise refused("weigh_classes", phrase("there are no classes to weigh"))
     lines = (
         "weights = (1 / torch.bincount(y_train).float())[y_train]",
         "sampler = WeightedRandomSampler(weights, len(weights))",
         "loader = DataLoader(dataset, batch_size=..., sampler=sampler)",
     )
-    return program.after(Done(name="weigh_classes", lines=lines),
-                         habits=replace(program.habits, balanced=True))  # fmt: skip
+    return habit("weigh_classes", *lines, balanced=True)(program, context)
 
 
 def _drop_rows(program: Program, context: Context) -> Program:
@@ -206,18 +196,6 @@ def _scale_knob(recipe: Recipe, context: Context) -> Knobs:
     return {"data.scale": "quantile" if recipe.data.scale == "standardise" else "standardise"}
 
 
-def _target_knob(recipe: Recipe, context: Context) -> Knobs:
-    return {"data.standardise_target": True}
-
-
-def _class_weight_knob(recipe: Recipe, context: Context) -> Knobs:
-    return {"loss.class_weights": "balanced"}
-
-
-def _augment_knob(recipe: Recipe, context: Context) -> Knobs:
-    return {"data.augment": "auto"}
-
-
 def _robust_knob(recipe: Recipe, context: Context) -> Knobs:
     if context.facts is not None and context.facts.targets is not None and (
         context.facts.targets.task == "regression"
@@ -226,20 +204,17 @@ def _robust_knob(recipe: Recipe, context: Context) -> Knobs:
     return {"loss.label_smoothing": 0.1}
 
 
-def _shuffle_knob(recipe: Recipe, context: Context) -> Knobs:
-    return {"algorithm.sampler": "uniform"}
-
-
-
 def edits() -> tuple[Edit, ...]:
     """All of this file; reasons are spoken when they are asked for."""
     measured_on = phrase("the score itself is measured on these examples: mend them by hand")
+    shuffle = habit("shuffle", "loader = DataLoader(dataset, batch_size=..., shuffle=True)",
+                    shuffle=True)  # fmt: skip
     table: dict[str, Any] = {
         "standardise_inputs": (_standardise_inputs, _scale_knob, ""),
         "fix_transform": (_standardise_inputs, _scale_knob, ""),
-        "standardise_target": (_standardise_target, _target_knob, ""),
-        "shuffle": (_shuffle, _shuffle_knob, ""),
-        "weigh_classes": (_weigh_classes, _class_weight_knob, ""),
+        "standardise_target": (_standardise_target, knob("data.standardise_target", True), ""),
+        "shuffle": (shuffle, knob("algorithm.sampler", "uniform"), ""),
+        "weigh_classes": (_weigh_classes, knob("loss.class_weights", "balanced"), ""),
         "drop_rows": (_drop_rows, None, phrase("drop the rows in the file, and train again")),
         "clean_labels": (_clean_labels, None, phrase("look at the examples that are named")),
         "robust_loss": (None, _robust_knob, ""),
@@ -247,7 +222,7 @@ def edits() -> tuple[Edit, ...]:
         "realign_labels": (None, None, measured_on),
         "fix_split": (None, None, measured_on),
         "stratify": (None, None, measured_on),
-        "add_data": (None, _augment_knob, phrase("collect more examples")),
+        "add_data": (None, knob("data.augment", "auto"), phrase("collect more examples")),
     }
     return tuple(Edit(name=name, program=program, knobs=knobs, instead=instead)
                  for name, (program, knobs, instead) in table.items())  # fmt: skip

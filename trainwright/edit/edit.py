@@ -1,7 +1,7 @@
 """What is an edit? A name, and how it changes a recipe or a program; what it was given to know."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trainwright.core.diagnosis import Finding
@@ -10,7 +10,7 @@ from trainwright.core.facts import Facts
 from trainwright.core.history import History
 from trainwright.core.phrases import phrase
 from trainwright.edit.program import Done, Program
-from trainwright.recipe import Recipe, edit, render
+from trainwright.recipe import Recipe, diff, edit
 
 Target = Recipe | Program
 Knobs = Mapping[str, Any]
@@ -98,8 +98,6 @@ def changes(before: Target, after: Target) -> tuple[Done, ...]:
         assert isinstance(before, Program)
         return after.done[len(before.done) :]
     assert isinstance(before, Recipe)
-    from trainwright.recipe import diff
-
     return tuple(
         Done(name=path, values={"before": shown(str(old)), "after": shown(str(new))},
              lines=(f"--set {path}={_word(new)}",))
@@ -111,6 +109,22 @@ def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def written(target: Recipe) -> str:
-    """The recipe as TOML, only what differs from defaults."""
-    return render(target, only_changed=True)
+def knob(path: str, value: Any) -> Callable[[Recipe, Context], Knobs]:
+    """Turns one knob of a recipe."""
+
+    def turn(recipe: Recipe, context: Context) -> Knobs:
+        return {path: value}
+
+    return turn
+
+
+def habit(name: str, *lines: str, **habits: Any) -> Callable[[Program, Context], Program]:
+    """Sets habits of a program's loop; `lines` are what a user would write."""
+
+    def turn(program: Program, context: Context) -> Program:
+        changed = replace(program.habits, **habits)
+        if changed == program.habits:
+            raise nothing_to_change(name)
+        return program.after(Done(name=name, lines=lines), habits=changed)
+
+    return turn

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from trainwright.algorithm.optimizer import build_optimizers
+from trainwright.algorithm.resolve import resolve_steps
 from trainwright.check.sample import Sample
 from trainwright.core.errors import TrainwrightError
 from trainwright.core.phrases import phrase
@@ -13,7 +14,7 @@ from trainwright.edit.optimizer import plan_of
 from trainwright.edit.program import Habits, Program
 from trainwright.recipe import Recipe
 from trainwright.run.assemble import Assembly, assemble, build_model, loss_code, own_model
-from trainwright.run.facts import facts_of
+from trainwright.run.facts import evenly, facts_of
 from trainwright.run.surroundings import own_randomness
 
 MOST_ROWS = 20_000  # of a split that an experiment reads [assumed]
@@ -50,7 +51,8 @@ def _program(recipe: Recipe, assembly: Assembly, allow_code: bool) -> Program:
     rate = float(knobs.learning_rate)
     steps = plan.total_steps or max(1, plan.steps_per_epoch)
     make = _Maker(recipe, assembly, allow_code)
-    warmup = knobs.warmup_steps
+    warmup = resolve_steps(knobs, steps).warmup_steps
+    assert isinstance(warmup, int)
     return Program(
         make_model=make, loss=assembly.objective, train=train, valid=valid,
         optimizer=plan_of(optimizers[0], assembly.module).turned(lr=rate),
@@ -59,7 +61,7 @@ def _program(recipe: Recipe, assembly: Assembly, allow_code: bool) -> Program:
             batch_size=plan.batch_size, epochs=max(1, -(-steps // plan.steps_per_epoch)),
             most_steps=steps, seconds=plan.seconds, accumulate=knobs.accumulate,
             clip_norm=knobs.clip_norm, keeps_best=False, balanced=knobs.sampler == "balanced",
-            warmup_steps=min(200, steps // 20) if warmup == "auto" else warmup,
+            warmup_steps=warmup,
             schedule="constant" if knobs.schedule == "constant" else "cosine",
         ),
     )  # fmt: skip
@@ -88,9 +90,5 @@ class _Maker:
 
 
 def _sample(examples: Examples, device: torch.device, batch_size: int = 32) -> Sample:
-    count = min(MOST_ROWS, len(examples))
-    batch = examples.pick(torch.linspace(0, len(examples) - 1, count).round().long())
-    return Sample(
-        inputs=tuple(part.to(device) for part in batch.inputs), targets=batch.target.to(device),
-        num_examples=count, batch_size=batch_size,
-    )  # fmt: skip
+    inputs, target = evenly(examples, MOST_ROWS, device)
+    return Sample(inputs=inputs, targets=target, num_examples=len(target), batch_size=batch_size)

@@ -18,6 +18,7 @@ from trainwright.core.errors import TrainwrightError, shown
 from trainwright.core.phrases import phrase
 from trainwright.edit.optimizer import plan_of
 from trainwright.edit.program import Habits, Program
+from trainwright.edit.surgery.initial import redraw
 
 VALID_SHARE = 0.2  # of the examples, where the user holds none out [assumed]
 FEWEST_TO_SPLIT = 20  # below this the examples are judged that were learned [assumed]
@@ -35,8 +36,8 @@ def program_from(
     arguments that makes one; `data` is (X, y), a DataLoader or a list of batches, `valid` the same.
 
     Without `valid` a fifth of the examples is held out, unless `held_out` is off: then those that
-    were learned are judged. A module starts from its own weights at
-    seed 0, and from a permutation of each tensor's entries at others.
+    were learned are judged. A module starts from its own weights at seed 0, and from a permutation
+    of each tensor's entries at others.
     Raises TrainwrightError for what cannot be built twice alike, or does not fit together.
     """
     make = maker_of(model)
@@ -53,8 +54,8 @@ def program_from(
     alone = held is train
     train = replace(train, batch_size=size)
     facts = gather(
-        first, (_as_given(train), train.targets), loss=loss, optimizer=plan.build(first),
-        valid=None if alone else (_as_given(held), held.targets), batch_size=size,
+        first, train.as_given(), loss=loss, optimizer=plan.build(first),
+        valid=None if alone else held.as_given(), batch_size=size,
     )  # fmt: skip
     per_epoch = max(1, -(-train.num_rows // size))
     wanted = epochs or max(1, round(USUAL_STEPS / per_epoch))
@@ -71,8 +72,12 @@ def maker_of(model: Any) -> Callable[[int], nn.Module]:
         return _Copier(model)
     if callable(model):
         return _Factory(model)
-    raise TrainwrightError(
-        phrase("{value} makes no network", value=shown(type(model).__name__)),
+    raise _no_network(model)
+
+
+def _no_network(value: Any) -> TrainwrightError:
+    return TrainwrightError(
+        phrase("{value} makes no network", value=shown(type(value).__name__)),
         allowed=phrase("a torch.nn.Module, its class, or a function that makes one"),
         do=phrase("for example {code}", code=EXAMPLE),
     )
@@ -89,11 +94,7 @@ class _Factory:
             torch.manual_seed(seed)
             made = self._make()
         if not isinstance(made, nn.Module):
-            raise TrainwrightError(
-                phrase("{value} makes no network", value=shown(type(made).__name__)),
-                allowed=phrase("a torch.nn.Module, its class, or a function that makes one"),
-                do=phrase("for example {code}", code=EXAMPLE),
-            )
+            raise _no_network(made)
         return made
 
 
@@ -118,21 +119,6 @@ class _Copier:
         return made
 
 
-def redraw(model: nn.Module, seed: int) -> None:
-    """A fresh start of the same kind: the entries of each parameter in another order, which keeps
-    every tensor's own distribution whatever initialiser made it. Tensors whose rows are all alike
-    stay as they are: that is how they were meant, or the fault in question."""
-    own = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            flat = parameter.detach().reshape(-1)
-            alike = parameter.ndim > 1 and bool((parameter == parameter[:1]).all())
-            if len(flat) < 2 or alike:
-                continue
-            order = torch.randperm(len(flat), generator=own).to(flat.device)
-            parameter.copy_(flat[order].reshape(parameter.shape))
-
-
 def _same_shapes(first: nn.Module, second: nn.Module) -> None:
     shapes = [{name: tuple(p.shape) for name, p in m.named_parameters()} for m in (first, second)]
     if shapes[0] != shapes[1]:
@@ -141,12 +127,6 @@ def _same_shapes(first: nn.Module, second: nn.Module) -> None:
             allowed=phrase("the same layers at every call"),
             do=phrase("fix what it draws at random, apart from the weights"),
         )
-
-
-def _as_given(sample: Sample) -> Any:
-    if sample.names:
-        return dict(zip(sample.names, sample.inputs, strict=True))
-    return sample.inputs[0] if len(sample.inputs) == 1 else sample.inputs
 
 
 def _batch_size(data: Any) -> int | None:
@@ -166,5 +146,3 @@ def _split(whole: Sample, seed: int) -> tuple[Sample, Sample]:
     order = np.random.default_rng(seed).permutation(count)
     cut = max(1, round(count * VALID_SHARE))
     return whole.pick(np.sort(order[cut:])), whole.pick(np.sort(order[:cut]))
-
-

@@ -144,21 +144,7 @@ def take_step(
     program: Program, model: nn.Module, optimizer: Optimizer, feed: Iterator[Sample]
 ) -> float:
     """One update; returns the mean loss of its batches, penalties left out."""
-    habits, named = program.habits, dict(model.named_parameters())
-    if habits.clears:
-        optimizer.zero_grad()
-    total = 0.0
-
-    def backward() -> Tensor:
-        nonlocal total
-        loss = loss_of(program, model, next(feed))
-        total += float(loss.detach()) / habits.accumulate
-        for penalty in habits.penalties:
-            weight = named[penalty.parameter]
-            loss = loss + penalty.l1 * weight.abs().sum() + penalty.l2 * (weight**2).sum()
-        (loss / habits.accumulate).backward()
-        return loss
-
+    habits = program.habits
     if isinstance(optimizer, torch.optim.LBFGS):
         batch = next(feed)
 
@@ -169,8 +155,16 @@ def take_step(
             return loss
 
         return float(optimizer.step(closure))  # pyright: ignore[reportArgumentType]
+    if habits.clears:
+        optimizer.zero_grad()
+    total = 0.0
     for _ in range(habits.accumulate):
-        backward()
+        loss = loss_of(program, model, next(feed))
+        total += float(loss.detach()) / habits.accumulate
+        for penalty in habits.penalties:
+            weight = model.get_parameter(penalty.parameter)
+            loss = loss + penalty.l1 * weight.abs().sum() + penalty.l2 * (weight**2).sum()
+        (loss / habits.accumulate).backward()
     if habits.clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), habits.clip_norm)
     optimizer.step()

@@ -12,10 +12,9 @@ from trainwright.check.sample import first_tensor
 from trainwright.check.score import threshold
 from trainwright.core.facts import TargetKind
 from trainwright.core.phrases import phrase
-from trainwright.edit.edit import Context, Edit, Knobs, nothing_to_change, refused
+from trainwright.edit.edit import Context, Edit, knob, nothing_to_change, refused
 from trainwright.edit.program import Decode, Done, Program
 from trainwright.edit.surgical import bare_head
-from trainwright.recipe import Recipe
 
 
 class OnLogits(nn.Module):
@@ -179,25 +178,17 @@ def _align_shapes(program: Program, context: Context) -> Program:
     )
 
 
-# --- recipes -------------------------------------------------------------------------------------
-
-
-def _auto_loss(recipe: Recipe, context: Context) -> Knobs:
-    return {"loss.name": "auto"}
-
-
 def edits() -> tuple[Edit, ...]:
     """All of this file."""
+    auto = knob("loss.name", "auto")
     table: dict[str, Any] = {
-        "pair_head_and_loss": (fitting_pair, _auto_loss),
+        "pair_head_and_loss": (fitting_pair, auto),
         "linear_head": (_linear_head, None),
-        "swap_loss": (_swap_loss, _auto_loss),
-        "stable_loss": (_stable_loss, _auto_loss),
-        "surrogate_loss": (_surrogate_loss, _auto_loss),
-        "reduce_mean": (_reduce_mean, _auto_loss),
+        "swap_loss": (_swap_loss, auto),
+        "stable_loss": (_stable_loss, auto),
+        "surrogate_loss": (_surrogate_loss, auto),
+        "reduce_mean": (_reduce_mean, auto),
         "align_shapes": (_align_shapes, None),
     }
     return tuple(Edit(name=name, program=program, knobs=knobs)
                  for name, (program, knobs) in table.items())  # fmt: skip
-
-

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from trainwright.core.phrases import phrase
-from trainwright.edit.edit import Context, Edit, Knobs, nothing_to_change, refused
+from trainwright.edit.edit import Context, Edit, Knobs, habit, knob, nothing_to_change, refused
 from trainwright.edit.program import Done, Program
 from trainwright.edit.resize import resized
 from trainwright.edit.surgery.activation import insert_nonlinearity, replace_activation
@@ -61,14 +61,6 @@ def _some_dropout(model: nn.Module, anatomy: Anatomy) -> Any:
     return insert_dropout(model, anatomy, MILD_DROPOUT)
 
 
-def _call_train_eval(program: Program, context: Context) -> Program:
-    habits = replace(program.habits, trains=True, judges=True)
-    if habits == program.habits:
-        raise nothing_to_change("call_train_eval")
-    lines = ("model.train()  # before training", "model.eval()  # before judging")
-    return program.after(Done(name="call_train_eval", lines=lines), habits=habits)
-
-
 def _register(program: Program, context: Context) -> Program:
     if not program.optimizer.without:
         raise refused("register_parameters", phrase("the optimiser holds every parameter"))
@@ -103,13 +95,6 @@ def _resize(name: str, factor: float) -> Any:
 # --- recipes -------------------------------------------------------------------------------------
 
 
-def _knob(path: str, value: Any) -> Any:
-    def turn(recipe: Recipe, context: Context) -> Knobs:
-        return {path: value}
-
-    return turn
-
-
 def _scaled(path: str, factor: float, least: int) -> Any:
     def turn(recipe: Recipe, context: Context) -> Knobs:
         now = context.knob(recipe, path)
@@ -138,27 +123,30 @@ def edits() -> tuple[Edit, ...]:
     table: dict[str, Any] = {
         "insert_nonlinearity": (
             _operation("insert_nonlinearity", insert_nonlinearity),
-            _knob("model.activation", "relu"),
+            knob("model.activation", "relu"),
         ),
-        "leaky_activation": (_leaky, _knob("model.activation", "leaky_relu")),
+        "leaky_activation": (_leaky, knob("model.activation", "leaky_relu")),
         "replace_activation": (
             _operation("replace_activation", replace_activation),
-            _knob("model.activation", "relu"),
+            knob("model.activation", "relu"),
         ),
-        "add_norm": (_add_norm, _knob("model.norm", "batch")),
-        "add_skip": (_operation("add_skip", insert_skip), _knob("model.skip", True)),
-        "reinitialise_he": (_operation("reinitialise_he", _he), _knob("model.init", "he")),
+        "add_norm": (_add_norm, knob("model.norm", "batch")),
+        "add_skip": (_operation("add_skip", insert_skip), knob("model.skip", True)),
+        "reinitialise_he": (_operation("reinitialise_he", _he), knob("model.init", "he")),
         "reinitialise_xavier": (
             _operation("reinitialise_xavier", _xavier),
-            _knob("model.init", "xavier"),
+            knob("model.init", "xavier"),
         ),
         "widen": (_resize("widen", 2.0), _scaled("model.width", 2.0, 1)),
         "shrink": (_resize("shrink", 0.5), _scaled("model.width", 0.5, 1)),
         "deepen": (None, _deeper),
-        "add_dropout": (_operation("add_dropout", _some_dropout), _knob("model.dropout", 0.3)),
+        "add_dropout": (_operation("add_dropout", _some_dropout), knob("model.dropout", 0.3)),
         "weaken_dropout": (_operation("weaken_dropout", _less_dropout), _less_dropout_knob),
-        "call_train_eval": (_call_train_eval, None),
-        "group_norm": (_operation("group_norm", _group), _knob("model.norm", "group")),
+        "call_train_eval": (
+            habit("call_train_eval", "model.train()  # before training",
+                  "model.eval()  # before judging", trains=True, judges=True), None,
+        ),
+        "group_norm": (_operation("group_norm", _group), knob("model.norm", "group")),
         "register_parameters": (_register, None),
         "unfreeze": (_unfreeze, None),
         "fix_axis": (None, None),
@@ -166,5 +154,3 @@ def edits() -> tuple[Edit, ...]:
     }  # fmt: skip
     return tuple(Edit(name=name, program=program, knobs=knobs, instead=forward)
                  for name, (program, knobs) in table.items())  # fmt: skip
-
-

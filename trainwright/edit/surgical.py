@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -32,15 +33,9 @@ class Surgery:
 
 def parts_of(few: Sample) -> list[Any]:
     """The rows as several batches of what the model is called with."""
-    import numpy as np
-
     size = max(2, few.num_rows // PARTS)
-    found = []
-    for start in range(0, max(1, few.num_rows - size + 1), size):
-        part = few.pick(np.arange(start, min(start + size, few.num_rows)))
-        named = dict(zip(part.names, part.inputs, strict=True)) if part.names else None
-        found.append(named if named is not None else part.inputs)
-    return found
+    starts = range(0, max(1, few.num_rows - size + 1), size)
+    return [few.pick(np.arange(at, min(at + size, few.num_rows))).arguments() for at in starts]
 
 
 def operated(program: Program, name: str, operation: Operation, **values: Any) -> Program:

@@ -12,9 +12,7 @@ from trainwright.core.records import RunRecord
 from trainwright.exam.arms import LEAST_GAIN, MOST_PAIRS, chance_of, verdict_of
 from trainwright.exam.exam import Answer, Terms
 from trainwright.recipe import Recipe, edit
-from trainwright.run.begin import begin
-from trainwright.run.messages import nobody
-from trainwright.store.memory import MemoryStore
+from trainwright.run.begin import run_in_memory
 
 SHARE_OF_TIME = 0.2  # of the exam's, that one of its runs trains for [assumed]
 
@@ -51,9 +49,7 @@ def compared_recipes(recipe: Recipe, settings: Mapping[str, Any], terms: Terms) 
 def _run(recipe: Recipe, seed: int, allow_code: bool) -> tuple[str, float]:
     """(metric, its value on the validation rows; 0 for a run that failed)."""
     seeded = recipe.model_copy(update={"seed": seed, "baselines": False})
-    execution = begin(seeded, MemoryStore(), run_id=f"exam-{seed}", listener=nobody, command="exam",
-                      allow_code=allow_code, keeps=False, watch_budget=0.0)  # fmt: skip
-    return _score(execution.run(resume=False))
+    return _score(run_in_memory(seeded, command="exam", allow_code=allow_code).record)
 
 
 def _score(record: RunRecord) -> tuple[str, float]:

@@ -121,7 +121,7 @@ def judged(rescues: Sequence[Rescue], crossings: Sequence[Crossing]) -> Measured
     ahead at a batch of two, and behind by less than MARGIN at 32; at 32 it differs when group norm
     is behind for sure, be it by little. Undecided when a net learns without a norm."""
     small = [one.group[2] - one.batch[2] for one in crossings]
-    rescued = [verdict_within(mean_interval([r.behind[norm] for r in rescues]),
+    rescued: list[ClaimVerdict] = [verdict_within(mean_interval([r.behind[norm] for r in rescues]),
                               (depth.LEARNED, math.inf)) for norm in rescues[0].behind]  # fmt: skip
     parts = (
         *rescued,

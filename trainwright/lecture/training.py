@@ -16,11 +16,9 @@ from trainwright.core.stats import Interval
 from trainwright.recipe import Live, Recipe
 from trainwright.remedy.proof import t_interval
 from trainwright.run.assemble import Assembly, assemble
-from trainwright.run.begin import begin
-from trainwright.run.messages import nobody
+from trainwright.run.begin import run_in_memory
 from trainwright.run.surroundings import own_randomness
 from trainwright.store.contract import Reading
-from trainwright.store.memory import MemoryStore
 
 # The lecture's own rule, theta <- theta - rate * gradient, with nothing beside it.
 PLAIN_DESCENT: Mapping[str, Any] = {
@@ -64,14 +62,9 @@ def recipe_of(
 
 
 def trained(recipe: Recipe) -> Trained:
-    """Trains in memory, unwatched. Ctrl-C, which a run answers by ending in order, ends the claim
-    too."""
-    store = MemoryStore()
-    execution = begin(recipe, store, run_id="claim", listener=nobody, command="lecture",
-                      allow_code=False, keeps=False, watch_budget=0.0)  # fmt: skip
-    record = execution.run(resume=False)
-    if record.state == "interrupted":
-        raise KeyboardInterrupt
+    """Trains in memory, unwatched."""
+    execution = run_in_memory(recipe, command="lecture")
+    record, store = execution.record, execution.store
     assert execution.assembly is not None, record.state
     return Trained(record=record, readings=store.readings(record.id)[0],
                    module=execution.assembly.module)  # fmt: skip

@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from trainwright.core.errors import TrainwrightError
 from trainwright.core.phrases import phrase
 from trainwright.edit.edit import Target
+from trainwright.exam.arms import LEAST_R2
 from trainwright.recipe import Recipe
 from trainwright.remedy.proof import (
     MARGIN,
@@ -31,8 +32,6 @@ class Ended:
     arm: int
     outcome: Outcome
 
-
-LEAST_R2 = -1.0  # below it says no more than "far worse than the mean", and would drown the rest
 
 Tell = Callable[[Ended], None]
 Job = tuple[int, Target, int]  # arm, target, seed

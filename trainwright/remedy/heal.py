@@ -102,7 +102,9 @@ class _Search:
 
     def first(self, target: Target) -> _Node:
         seen = visit(target, self.seed, allow_code=self.allow_code)
-        return self._add(target, seen, parent=-1, candidate=None, judged="first")
+        node = self._node(target, seen, "first", skill=skill(seen, seen))
+        self._keep(node)
+        return node
 
     def run(self) -> None:
         """Until the best node is healthy, the time is over, or nothing is left to try."""
@@ -129,55 +131,53 @@ class _Search:
         try:
             edited = table[candidate.remedy].apply(node.target, candidate.context)
         except NotApplicable as error:
-            self._tell(Step(number=len(self.steps), parent=node.step.number,
-                            remedy=candidate.remedy, code=candidate.code,
-                            judged="not applicable", reason=str(error.what)))  # fmt: skip
-            return
+            self._untried(node, candidate, "not applicable", str(error.what))
         except Exception as error:  # an edit that a foreign network breaks is one that did not help
-            self._tell(Step(number=len(self.steps), parent=node.step.number,
-                            remedy=candidate.remedy, code=candidate.code, judged="failed",
-                            reason=f"{type(error).__name__}: {error}"[:200]))  # fmt: skip
-            return
+            self._untried(node, candidate, "failed", f"{type(error).__name__}: {error}"[:200])
+        else:
+            self._look(node, candidate, edited)
+
+    def _look(self, node: _Node, candidate: Candidate, edited: Target) -> None:
+        """Trains the edited target; it is gone on from unless it is worse and closed nothing."""
         seen = visit(edited, self.seed, allow_code=self.allow_code)
-        gained = skill(seen, self.nodes[0].seen) - node.step.skill
-        top = skill(seen, self.nodes[0].seen) - self.best.step.skill
+        reached = skill(seen, self.nodes[0].seen)
+        gained = reached - node.step.skill
         judged: Judged = ("failed" if seen.score is None else "better" if gained > GAIN
                           else "worse" if gained < -GAIN else "same")  # fmt: skip
-        self._idle = 0 if top > GAIN else self._idle + 1
-        self._add(edited, seen, parent=node.step.number, candidate=candidate, judged=judged)
+        self._idle = 0 if reached - self.best.step.skill > GAIN else self._idle + 1
+        found = self._node(edited, seen, judged, skill=reached, parent=node.step.number,
+                           candidate=candidate)  # fmt: skip
+        if judged in ("better", "same") or _closed(node, found, candidate):
+            self._keep(found)
 
-    def _add(
-        self, target: Target, seen: Visit, *, parent: int, candidate: Candidate | None,
-        judged: Judged,
+    def _untried(self, node: _Node, candidate: Candidate, judged: Judged, reason: str) -> None:
+        self._tell(Step(number=len(self.steps), parent=node.step.number, remedy=candidate.remedy,
+                        code=candidate.code, judged=judged, reason=reason))  # fmt: skip
+
+    def _node(
+        self, target: Target, seen: Visit, judged: Judged, *, skill: float, parent: int = -1,
+        candidate: Candidate | None = None,
     ) -> _Node:  # fmt: skip
-        of = self.nodes[0].seen if self.nodes else seen
         step = Step(
             number=len(self.steps), parent=parent, judged=judged, score=seen.score,
             remedy=candidate.remedy if candidate is not None else "",
-            code=candidate.code if candidate is not None else "", skill=skill(seen, of),
+            code=candidate.code if candidate is not None else "", skill=skill,
             open=tuple(f.code for f in seen.diagnosis.findings), seconds=seen.seconds,
             reason=seen.reason,
         )  # fmt: skip
-        node = _Node(step=step, target=target, seen=seen)
         self._tell(step)
-        if judged in ("worse", "failed") and candidate is not None and not _closed(
-            self.nodes[parent_of(self.nodes, parent)], node, candidate
-        ):  # fmt: skip
-            return node
+        return _Node(step=step, target=target, seen=seen)
+
+    def _keep(self, node: _Node) -> None:
+        """What could be tried on it is queued."""
         self.nodes.append(node)
-        for other in candidates(seen, short=not is_well(seen)):
-            priority = step.skill + other.chance
+        for other in candidates(node.seen, short=not is_well(node.seen)):
+            priority = node.step.skill + other.chance
             heapq.heappush(self.queue, (-priority, next(self._count), node, other))
-        return node
 
     def _tell(self, step: Step) -> None:
         self.steps.append(step)
         self.tell(step)
-
-
-def parent_of(nodes: list[_Node], number: int) -> int:
-    """The place of the step's node among those that were kept."""
-    return next(at for at, node in enumerate(nodes) if node.step.number == number)
 
 
 def _closed(parent: _Node, node: _Node, candidate: Candidate) -> bool:
@@ -284,5 +284,3 @@ def _result(
         done=changes(before, node.target), proof=proof, metric=node.seen.metric,
         seconds=time.perf_counter() - began, open=node.step.open, notes=tuple(notes or ()),
     )  # fmt: skip
-
-

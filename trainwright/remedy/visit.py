@@ -20,6 +20,8 @@ from trainwright.edit.loop import Trained, train
 from trainwright.edit.program import Program
 from trainwright.recipe import Recipe
 from trainwright.run.attach import Watch
+from trainwright.run.begin import run_in_memory
+from trainwright.run.recall import judge_stored
 from trainwright.watch.share import SHARE
 
 
@@ -73,8 +75,8 @@ def _visit_program(program: Program, seed: int) -> Visit:
     def watch(model: nn.Module, optimizer: Optimizer) -> Watch:
         held = program.valid
         watches.append(Watch(
-            model, optimizer, loss=program.loss, data=_given(program.train),
-            valid=_given(held) if held is not None else None,
+            model, optimizer, loss=program.loss, data=program.train.as_given(),
+            valid=held.as_given() if held is not None else None,
             batch_size=program.habits.batch_size,
         ))  # fmt: skip
         return watches[0]
@@ -91,29 +93,12 @@ def _visit_program(program: Program, seed: int) -> Visit:
     )  # fmt: skip
 
 
-def _given(sample: Any) -> tuple[Any, Any]:
-    """A sample as users hand it over: (X, y)."""
-    if sample.names:
-        return dict(zip(sample.names, sample.inputs, strict=True)), sample.targets
-    inputs = sample.inputs[0] if len(sample.inputs) == 1 else sample.inputs
-    return inputs, sample.targets
-
-
 def _visit_recipe(recipe: Recipe, seed: int, metric: str | None, allow_code: bool) -> Visit:
     """A whole run in memory, judged and diagnosed as any."""
-    from trainwright.run.begin import begin
-    from trainwright.run.messages import nobody
-    from trainwright.run.recall import judge_stored
-    from trainwright.store.memory import MemoryStore
-
     seeded = recipe.model_copy(update={"seed": seed, "baselines": False})
-    store = MemoryStore()
-    execution = begin(
-        seeded, store, run_id=f"arm-{seed}", listener=nobody, command="compare",
-        allow_code=allow_code, keeps=False, watch_budget=SHARE,
-    )  # fmt: skip
-    record = execution.run(resume=False)
-    readings, _ = store.readings(record.id)
+    execution = run_in_memory(seeded, command="compare", allow_code=allow_code, watch_budget=SHARE)
+    record = execution.record
+    readings, _ = execution.store.readings(record.id)
     found, history = judge_stored(record, readings)
     name, value, count = _score(record, metric)
     return Visit(

@@ -1,7 +1,6 @@
 """What does a diagnosis look like in a terminal? A box of at most 30 lines: the verdict first, then
 each cause with its reasons, last what could not be seen and what watching cost."""
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +8,6 @@ from rich.box import ROUNDED
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.panel import Panel
-from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -17,11 +15,11 @@ from trainwright.core.diagnosis import Diagnosis, Finding
 from trainwright.core.words import say
 from trainwright.report import format as show
 from trainwright.report import rule_words as words
+from trainwright.report.boxes import fitted, plain_text
 from trainwright.report.rule_pages import RulePage
 from trainwright.report.terminal import tame
 
 MOST_LINES = 30
-WIDEST = 110  # longer lines are hard to follow [assumed]
 _LABELS = tuple(
     f"diagnosis.{name}"
     for name in ("where", "when", "chain", "number", "refuted", "remedies", "consequences",
@@ -73,15 +71,7 @@ class DiagnosisBox:
     title: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        narrow = options.update_width(min(options.max_width, WIDEST))
-        lines: list[list[Segment]] = []
-        for level in _LEVELS:
-            lines = console.render_lines(self._panel(level), narrow, pad=False)
-            if len(lines) <= MOST_LINES:
-                break
-        for line in lines[:MOST_LINES]:
-            yield from line
-            yield Segment.line()
+        yield from fitted(console, options, map(self._panel, _LEVELS), most_lines=MOST_LINES)
 
     def _panel(self, level: Sequence[Detail]) -> Panel:
         flat = level[0] is not _FULL
@@ -105,11 +95,7 @@ def box(diagnosis: Diagnosis, *, title: str = "") -> RenderableType:
 
 def as_text(diagnosis: Diagnosis, *, title: str = "", width: int = 100) -> str:
     """The same box as plain text, for `str()` and files."""
-    out = io.StringIO()
-    console = Console(file=out, width=width, color_system=None, highlight=False, emoji=False,
-                      legacy_windows=False)  # fmt: skip
-    console.print(box(diagnosis, title=title), end="")
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    return plain_text(box(diagnosis, title=title), width=width)
 
 
 def rules_table(pages: Sequence[RulePage]) -> RenderableType:

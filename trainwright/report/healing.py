@@ -1,7 +1,6 @@
 """How does healing read? A tree that grows while remedies are tried, and a card of at most 40 lines
 in the end: the verdict, what was kept, the lines to change, and the proof."""
 
-import io
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -14,18 +13,16 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.live import Live
 from rich.padding import Padding
 from rich.panel import Panel
-from rich.segment import Segment
 from rich.spinner import Spinner
 from rich.text import Text
 
 from trainwright.core.words import say
-from trainwright.edit.edit import written
-from trainwright.recipe import Recipe, diff
+from trainwright.recipe import Recipe, diff, render
 from trainwright.remedy.heal import BUDGET_RUNS, LEAST_SECONDS, MOST_SECONDS, Healing, Step, Tell
 from trainwright.report import comparison
 from trainwright.report import format as show
 from trainwright.report import remedy_tree as trees
-from trainwright.report.diagnosis import WIDEST
+from trainwright.report.boxes import fitted, plain_text
 from trainwright.report.phrases import metric_name
 from trainwright.report.rule_words import remedy_line, rule_name
 from trainwright.report.terminal import tame
@@ -128,15 +125,7 @@ class HealingBox:
     found: Healing
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        narrow = options.update_width(min(options.max_width, WIDEST))
-        lines: list[list[Segment]] = []
-        for level in _LEVELS:
-            lines = console.render_lines(self._panel(level), narrow, pad=False)
-            if len(lines) <= MOST_LINES:
-                break
-        for line in lines[:MOST_LINES]:
-            yield from line
-            yield Segment.line()
+        yield from fitted(console, options, map(self._panel, _LEVELS), most_lines=MOST_LINES)
 
     def _panel(self, level: Detail) -> Panel:
         found = self.found
@@ -157,11 +146,7 @@ def healing_card(found: Healing) -> RenderableType:
 
 def as_text(found: Healing, *, width: int = 100) -> str:
     """The same card as plain text, for `str()` and files."""
-    out = io.StringIO()
-    console = Console(file=out, width=width, color_system=None, highlight=False, emoji=False,
-                      legacy_windows=False)  # fmt: skip
-    console.print(healing_card(found), end="")
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    return plain_text(healing_card(found), width=width)
 
 
 def _tried(found: Healing) -> Iterator[RenderableType]:
@@ -277,7 +262,8 @@ def plain(found: Healing) -> dict[str, object]:
              "judged": s.judged, "score": s.score, "skill": s.skill, "open": list(s.open),
              "seconds": s.seconds, "reason": s.reason} for s in found.steps
         ],
-        "recipe": written(found.target) if isinstance(found.target, Recipe) else None,
+        "recipe": render(found.target, only_changed=True)
+        if isinstance(found.target, Recipe) else None,
         "notes": list(found.notes), "seconds": round(found.seconds, 3),
     }  # fmt: skip
 

@@ -10,8 +10,9 @@ from trainwright.core.phrases import phrase
 from trainwright.core.records import RunRecord
 from trainwright.recipe import Live, Recipe
 from trainwright.run.execute import Execution, nothing_to_resume
-from trainwright.run.messages import Listener
+from trainwright.run.messages import Listener, nobody
 from trainwright.store.contract import Store
+from trainwright.store.memory import MemoryStore
 from trainwright.watch.share import SHARE
 
 
@@ -45,6 +46,23 @@ def begin(
         keeps=keeps,
         watch_budget=watch_budget,
     )
+
+
+def run_in_memory(
+    recipe: Recipe, *, command: str, allow_code: bool = False, watch_budget: float = 0.0
+) -> Execution:
+    """A whole run that leaves nothing behind, for experiments: trained, judged, and over.
+
+    A run answers Ctrl-C by ending in order; here it is raised again, so that what is around the run
+    ends too.
+    """
+    execution = begin(
+        recipe, MemoryStore(), run_id=f"{command}-{recipe.seed}", listener=nobody, command=command,
+        allow_code=allow_code, keeps=False, watch_budget=watch_budget,
+    )  # fmt: skip
+    if execution.run(resume=False).state == "interrupted":
+        raise KeyboardInterrupt
+    return execution
 
 
 def go_on(

@@ -99,12 +99,19 @@ def _without_gradients(facts: Facts) -> Facts:
 
 
 def _some(examples: Examples, device: torch.device) -> tuple[object, object]:
-    """Inputs and targets of at most FACT_EXAMPLES examples, evenly over the split: the first ones
-    of a sorted file are all of one kind."""
-    count = min(FACT_EXAMPLES, len(examples))
+    """(X, y) of at most FACT_EXAMPLES examples: the first ones of a sorted file are of one kind."""
+    inputs, target = evenly(examples, FACT_EXAMPLES, device)
+    first, *rest = inputs
+    return ((first, *rest) if rest else first), target
+
+
+def evenly(
+    examples: Examples, most: int, device: torch.device
+) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+    """(inputs, target) of at most `most` examples, from all over the split."""
+    count = min(most, len(examples))
     batch = examples.pick(torch.linspace(0, len(examples) - 1, count).round().long())
-    first, *rest = (part.to(device) for part in batch.inputs)
-    return ((first, *rest) if rest else first), batch.target.to(device)
+    return tuple(part.to(device) for part in batch.inputs), batch.target.to(device)
 
 
 def with_scores(record: RunRecord) -> RunRecord:

@@ -220,22 +220,8 @@ def reset_weights(model: nn.Module, seed: int = 0) -> Edited:
 
     Raises TrainwrightError for a model whose parameters are all constant.
     """
-    random = torch.Generator().manual_seed(seed)
-    with Record(model) as record, torch.no_grad():
-        changed: list[str] = []
-        met: set[int] = set()
-        for path, module in model.named_modules():
-            for name, parameter in module.named_parameters(recurse=False):
-                if id(parameter) in met or not _is_drawn(parameter):
-                    continue
-                met.add(id(parameter))
-                for part in _parts(module, name, parameter):
-                    flat = part.reshape(-1)[torch.randperm(part.numel(), generator=random)]
-                    part.copy_(flat.view_as(part))
-                changed.append(f"{path}.{name}" if path else name)
-            reset: Callable[[], None] | None = getattr(module, "reset_running_stats", None)
-            if reset is not None:
-                reset()
+    with Record(model) as record:
+        changed = redraw(model, seed)
         if not changed:
             raise TrainwrightError(
                 phrase("all parameters are constant"),
@@ -244,6 +230,27 @@ def reset_weights(model: nn.Module, seed: int = 0) -> Edited:
             )
         record.touch()
         return record.done("reset_weights", changed, ["# " + say("surgery.reset", seed=seed)])
+
+
+@torch.no_grad()
+def redraw(model: nn.Module, seed: int) -> list[str]:
+    """`reset_weights` without a way back; the names of the parameters whose entries moved."""
+    random = torch.Generator().manual_seed(seed)
+    changed: list[str] = []
+    met: set[int] = set()
+    for path, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) in met or not _is_drawn(parameter):
+                continue
+            met.add(id(parameter))
+            for part in _parts(module, name, parameter):
+                order = torch.randperm(part.numel(), generator=random).to(part.device)
+                part.copy_(part.reshape(-1)[order].view_as(part))
+            changed.append(f"{path}.{name}" if path else name)
+        reset: Callable[[], None] | None = getattr(module, "reset_running_stats", None)
+        if reset is not None:
+            reset()
+    return changed
 
 
 def _is_drawn(parameter: Tensor) -> bool:
