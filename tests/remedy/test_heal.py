@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from tests.edit.programs import adam, classes, net, program
+from trainwright.core.errors import TrainwrightError
 from trainwright.edit.program import Program
 from trainwright.remedy.heal import Step, heal
 
@@ -60,3 +61,18 @@ def test_what_is_ruled_out_is_not_tried(name: str) -> None:
     given = program(optimizer=lambda parameters: adam(parameters, 1e-6), epochs=4)
     found = heal(given, budget=20, seeds=0, without=(name,))
     assert name not in {step.remedy for step in found.steps}
+
+
+def test_luck_on_one_seed_is_not_called_healing() -> None:
+    """Labels that have nothing to do with the inputs: whatever seems to help does not again."""
+    own = torch.Generator().manual_seed(0)
+    X, y = torch.randn(60, 4, generator=own), torch.randint(0, 3, (60,), generator=own)
+    given = program(lambda: nn.Linear(4, 3), data=(X, y), epochs=3)
+    found = heal(given, budget=40, seeds=3)
+    assert found.state in ("stuck", "left alone")
+    assert found.target is given
+
+
+def test_a_remedy_that_nobody_knows_is_refused_before_anything_trains() -> None:
+    with pytest.raises(TrainwrightError, match="no remedy"):
+        heal(program(), without=("raise_learning_rat",))

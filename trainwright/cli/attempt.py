@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trainwright.cli import options
-from trainwright.cli.heal import Page, can_be_written
+from trainwright.cli.page import Page, can_be_written
 from trainwright.cli.prove import show
 from trainwright.core.words import say
 

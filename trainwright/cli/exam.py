@@ -6,8 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trainwright.cli import options
-from trainwright.cli.heal import Page, can_be_written, write_page
 from trainwright.cli.output import console, print_json
+from trainwright.cli.page import Page, can_be_written, write_page
 from trainwright.core.budget import parse_budget
 from trainwright.core.errors import TrainwrightError, shown
 from trainwright.core.phrases import phrase

@@ -1,6 +1,5 @@
 """trainwright heal: diagnose, try remedies, keep what helps, prove it."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,10 +7,10 @@ from cyclopts import Parameter
 
 from trainwright.cli import options
 from trainwright.cli.output import console, print_json, refuse_place
+from trainwright.cli.page import Page, can_be_written, write_page
 from trainwright.core.words import say
 
 Save = Annotated[str | None, Parameter(name="--save", help=say("option.save"))]
-Page = Annotated[str | None, Parameter(name="--report", help=say("option.page"))]
 
 
 def heal(
@@ -65,25 +64,6 @@ def _subject(what: str, target: str | None) -> Any:
         return what
     file = what if what.endswith(".toml") else None
     return recipe_from_words(None if file else what, file, None, target=target)
-
-
-def can_be_written(place: str | None, option: str) -> None:
-    """Refuses a file that cannot be written, now and not after minutes of training."""
-    if place is not None:
-        with refuse_place(place, option=option):
-            path = Path(place)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-
-
-def write_page(render: Callable[[], str], place: str | None, *, quiet: bool) -> None:
-    """The page that `render()` makes, in a file, if one was asked for."""
-    if place is None:
-        return
-    with refuse_place(place, option="--report"):
-        Path(place).write_text(render(), encoding="utf-8")
-    if not quiet:
-        console().print(say("healing.written", place=place), markup=False)
 
 
 def _save(recipe: Any, place: str, *, quiet: bool) -> None:

@@ -1,7 +1,5 @@
 """trainwright lecture: does the lecture hold, measured here?"""
 
-import errno
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +9,7 @@ from cyclopts import Parameter
 from trainwright.cli import options
 from trainwright.cli.mistakes import RUN_FAILED
 from trainwright.cli.output import console, print_json, refuse_place
+from trainwright.cli.page import can_be_written, write_page
 from trainwright.core.claims import ClaimNews, ClaimResult
 from trainwright.core.words import say
 
@@ -36,9 +35,7 @@ def lecture(
     from trainwright.report.lecture import measuring, plain, title
 
     folder = Path(store_folder)
-    if report is not None:  # said now, not after minutes
-        with refuse_place(report, option="--report"):
-            _prepare_place(Path(report))
+    can_be_written(report, "--report")
     if not claims:
         before = {code: kept.load(folder, one) for code, one in CLAIMS.items()}
         found = {code: one for code, one in before.items() if one is not None}
@@ -66,15 +63,6 @@ def lecture(
         _show(found, {one.claim for one in news if one.kept}, every=every)
     _write(list(found.values()), report, quiet=json)
     return RUN_FAILED if reasons else 0
-
-
-def _prepare_place(place: Path) -> None:
-    """Makes the folder of a file to be; raises OSError where no such file can be written."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if place.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "", str(place))
-    if not os.access(place.parent, os.W_OK):
-        raise PermissionError(errno.EACCES, "", str(place))
 
 
 def _listed(
@@ -107,10 +95,5 @@ def _write(results: list[ClaimResult], report: str | None, *, quiet: bool) -> No
     from trainwright.lecture.catalogue import CLAIMS
     from trainwright.report.lecture_page import render_lecture
 
-    if report is None:
-        return
-    page = render_lecture(results, sources={code: one.source for code, one in CLAIMS.items()})
-    with refuse_place(report, option="--report"):
-        Path(report).write_text(page, encoding="utf-8")
-    if not quiet:
-        console().print(say("lecture.written", place=report), markup=False)
+    sources = {code: one.source for code, one in CLAIMS.items()}
+    write_page(lambda: render_lecture(results, sources=sources), report, quiet=quiet)

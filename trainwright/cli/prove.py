@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from trainwright.cli import options
-from trainwright.cli.heal import Page, can_be_written, write_page
 from trainwright.cli.output import console, print_json
+from trainwright.cli.page import Page, can_be_written, write_page
 from trainwright.core.words import say
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from trainwright.core.errors import TrainwrightError
 from trainwright.core.phrases import phrase
-from trainwright.edit.catalogue import edits
+from trainwright.edit.catalogue import edit_named, edits
 from trainwright.edit.edit import NotApplicable, Target, changes
 from trainwright.edit.program import Done
 from trainwright.remedy.arms import compare_targets
@@ -226,9 +226,12 @@ def heal(
     """Diagnoses and mends, within `budget` seconds (ten runs of the target, 20 s to 5 minutes).
 
     A healthy target is left alone; remedies in `without` are not tried. Ctrl-C ends the search and
-    gives what was found. Raises TrainwrightError when the target cannot be trained even once.
+    gives what was found; what the proof does not bear out is not kept. Raises TrainwrightError when
+    the target cannot be trained even once, and for a name in `without` that no remedy has.
     """
     began = time.perf_counter()
+    for name in without:
+        edit_named(name)  # a wrong name is said before anything is trained
     search = _Search(seed=seed, deadline=float("inf"), allow_code=allow_code, tell=tell,
                      without=frozenset(without))  # fmt: skip
     first = search.first(target)
@@ -257,9 +260,8 @@ def heal(
             )  # fmt: skip
         except KeyboardInterrupt:
             notes.append(phrase("stopped by you before the proof"))
-    helped = proof is None or proof.effect > 0
-    if not helped:
-        notes.append(phrase("what helped on the first seed did not on fresh ones"))
+    if proof is not None and proof.verdict not in ("cured", "helped"):
+        notes.append(phrase("what helped on the first seed is not proven on fresh ones"))
         return _result("stuck", search, first, began, proof=proof, notes=notes)
     state: State = "healthy" if is_well(best.seen) else "improved"
     return _result(state, search, best, began, proof=proof, notes=notes)
