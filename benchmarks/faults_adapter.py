@@ -15,6 +15,7 @@ from trainwright.core.diagnosis import Finding
 from trainwright.edit.given import program_from
 from trainwright.edit.loop import rate_factor
 from trainwright.edit.program import Penalty, Program
+from trainwright.remedy.heal import Healing
 from trainwright.remedy.heal import heal as heal_program
 
 # code, or code.kind -> words of vocabulary.json, the likeliest first
@@ -143,13 +144,15 @@ def _in_order(found: Any) -> Iterator[Finding]:
 LOOP_ONLY = ("keep_best_checkpoint", "stop_early", "weigh_classes")  # the corpus's loop has no such
 
 
-def heal(program: Any, *, budget: float | None = None, seeds: int = 0) -> Any:
+def heal(program: Any) -> Any:
     """A repaired program of the corpus, not yet trained. Clipping and schedules, for which its
     loop has no place, ride on the optimiser as hooks."""
-    ours = ours_of(program)
-    healed = heal_program(ours, budget=budget, seeds=seeds, without=LOOP_ONLY).target
-    assert isinstance(healed, Program)
-    return theirs_of(program, healed)
+    return theirs_of(program, healing(program).target)
+
+
+def healing(program: Any, *, budget: float | None = None, seeds: int = 0) -> Healing:
+    """What healing comes to, without the proof: the scorer trains on a seed of its own."""
+    return heal_program(ours_of(program), budget=budget, seeds=seeds, without=LOOP_ONLY)
 
 
 def ours_of(program: Any) -> Program:
@@ -166,8 +169,9 @@ def ours_of(program: Any) -> Program:
     return made.turned(most_steps=program.max_steps, seconds=program.seconds, penalties=penalties)
 
 
-def theirs_of(program: Any, healed: Program) -> Any:
+def theirs_of(program: Any, healed: Any) -> Any:
     """A program of ours as the corpus's objects, its held-out targets as they were."""
+    assert isinstance(healed, Program)
     model, optimizer = healed.start(0)
     habits, total = healed.habits, healed.num_steps
     if habits.clip_norm is not None:

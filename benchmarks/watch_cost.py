@@ -16,11 +16,15 @@ from watch_loops import AFTER, BLOCK, NETS, Rounds, alone, middle, spread, step_
 from watch_memory import LAYERS, memory_table
 from watch_peers import PEERS, peers_table
 
+from trainwright.edit.surgery.norm import insert_norm
+from trainwright.edit.surgery.observe import observe
+
 LENGTHS = (1_000, 5_000, 20_000)
 CONTROL_STEPS = 5_000
 REPEATS = {"MLP": 2, "CNN": 1}  # of each round: the noise of the shorter step is twice as large
 BUDGETS = (0.01, 0.02, 0.05)
-PARTS = ("time", "budget", "peers", "fit", "memory")
+PARTS = ("time", "budget", "peers", "fit", "memory", "edited")
+EDITED_STEPS = 5_000
 MEMORY_STEPS = 100_000
 MEMORY_STEP_SECONDS = 2.5e-3  # [assumed] of 50 layers, for the estimate
 NOTE = f"""Blocks of {BLOCK} steps in turn in one process, each step timed. Wall ratio: plain steps,
@@ -79,6 +83,32 @@ def budget_table(rounds: Rounds, *, length: int, repeats: int) -> str:
     return "\n".join(lines)
 
 
+def edited_table(rounds: Rounds, *, length: int, repeats: int) -> str:
+    """Watched over bare of networks whose layers got a norm by surgery, beside the same ones as
+    they were."""
+    lines = [
+        "| net | n | us/step | watched/bare wall | CPU | metered |",
+        "|---|---|---|---|---|---|",
+    ]
+    torch.set_num_threads(1)
+    for net, (make, image) in list(NETS.items()):
+        NETS[f"{net}, norms inserted"] = (partial(_with_norms, make, image), image)
+        for name in (net, f"{net}, norms inserted"):
+            n = repeats * REPEATS[net]
+            found = rounds.of(name, "0.02", watched(0.02), length=length, n=n)
+            m = {k: middle(found, k) for k in found[0]}
+            lines.append(f"| {name} | {n} | {m['step_us']:.0f} | {spread(found, 'wall')} | {spread(found, 'cpu')} | {m['metered']:.3f} |")  # fmt: skip
+            print(lines[-1], flush=True)
+    return "\n".join(lines)
+
+
+def _with_norms(make, image: bool) -> torch.nn.Module:
+    model = make()
+    X, _ = step_time.digits(image=image)
+    insert_norm(model, observe(model, [X[:32]]), "layer")
+    return model
+
+
 # our own loop -------------------------------------------------------------------------------------
 
 
@@ -129,6 +159,7 @@ def estimate(options, lengths: Sequence[int], length: int) -> dict[str, float]:
         "peers": threads * options.peer_rounds * 2.9 * one * options.peer_steps * (2 + len(PEERS)),
         "fit": threads * repeated * epochs,
         "memory": options.memory_rounds * 2 * memory * MEMORY_STEP_SECONDS / 60,
+        "edited": 2 * 2.5 * repeated * min(EDITED_STEPS, length),
     }
 
 
@@ -169,6 +200,8 @@ def main() -> None:
                 lambda: fit_table(**common)),
         "memory": (f"Memory: {LAYERS} layers, {options.memory_steps} steps, budget 2 %, each run a process. Must reach: +20 MB resident, 20 MB stored",
                    lambda: memory_table(steps=options.memory_steps, n=options.memory_rounds)),
+        "edited": (f"After surgery, {min(EDITED_STEPS, length)} steps, one thread. Must reach: unchanged",
+                   lambda: edited_table(rounds, length=min(EDITED_STEPS, length), repeats=options.rounds)),
     }  # fmt: skip
     text = [header("Cost of watching", "numpy"), NOTE, ""]
     for part in options.only:

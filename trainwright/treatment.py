@@ -103,9 +103,10 @@ def try_remedy(
     before = _run(run, store, model)
     recipe = _recipe(_recipe_of(before), budget)
     after, name, finding = remedied(recipe, before.record, before.readings(), code)
+    known = before.record.facts.score if before.record.facts is not None else None
     with progress(sys.stderr, runs=2 * seeds, quiet=quiet) as tell:
         return compare_targets(
-            recipe, after, seeds=seeds, first_seed=first_seed, finding=finding,
+            recipe, after, seeds=seeds, first_seed=first_seed, finding=finding, known=known,
             allow_code=allow_code, tell=tell, names=(phrase("before"), name),
         )  # fmt: skip
 
@@ -131,7 +132,9 @@ def heal(
     `target` is a recipe (a Recipe, or its file), a run (a Run, or its name), a data file; or a
     network of your own, or better a function that makes it, with `data=(X, y)`, `loss` and
     `optimizer` (an optimiser, its class, or a function of the parameters). `budget` is in seconds:
-    ten times one run, at most five minutes, when left out. A healthy target is left alone.
+    ten times one run, at most five minutes, when left out. A healthy target is left alone. The heal
+    of a recipe or a run that was stopped goes on where it was when it is begun again; its runs lie
+    in a file beside the store until it is over.
 
     Raises TrainwrightError where there is nothing to train again.
     """
@@ -145,8 +148,19 @@ def heal(
     seconds = _seconds(budget)
     with progress(sys.stderr, quiet=quiet, budget=seconds) as tell:
         found = heal_target(made, budget=seconds, seeds=seeds, allow_code=allow_code,
-                            without=without, tell=tell)  # fmt: skip
+                            without=without, folder=_folder(store), tell=tell)  # fmt: skip
     return Healing(found, allow_code=allow_code)
+
+
+def _folder(store: Any) -> Path | None:
+    """Where the store's file lies, of which a heal keeps its runs beside; None for other stores."""
+    from trainwright.store.open import DEFAULT_URL
+
+    if store is None:
+        return Path(DEFAULT_URL).parent
+    if not isinstance(store, str | Path) or "://" in str(store):
+        return None
+    return Path(store).parent
 
 
 def exam(

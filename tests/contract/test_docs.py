@@ -25,7 +25,7 @@ def written(page: str) -> str:
     return (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", ["knobs", "metrics", "rules", "readings"])
+@pytest.mark.parametrize("page", ["knobs", "metrics", "rules", "readings", "remedies"])
 def test_a_generated_page_is_not_stale(page):
     assert written(page) == fresh(page), "`make docs` writes it anew"
 

@@ -94,3 +94,22 @@ def test_a_factory_of_other_shapes_each_time_is_refused() -> None:
 
     with pytest.raises(TrainwrightError, match="other shapes"):
         program(unsteady)
+
+
+def test_a_factory_that_uses_a_part_again_gives_networks_that_share_nothing() -> None:
+    bend = nn.ReLU()
+    made = program(lambda: nn.Sequential(nn.Linear(6, 8), bend, nn.Linear(8, 3)))
+    a, b = made.start(0)[0], made.start(0)[0]
+    assert not {id(m) for m in a.modules()} & {id(m) for m in b.modules()}
+    assert all(m is not bend for m in a.modules())
+    assert torch.equal(a.state_dict()["0.weight"], b.state_dict()["0.weight"])
+
+
+def test_a_factory_that_hands_out_one_network_is_taken_for_that_network() -> None:
+    model = net()
+    kept = copy.deepcopy(model.state_dict())
+    made = program(lambda: model)
+    assert made.start(0)[0] is not model
+    assert torch.equal(made.start(0)[0].state_dict()["0.weight"], kept["0.weight"])
+    assert not torch.equal(made.start(1)[0].state_dict()["0.weight"], kept["0.weight"])
+    assert torch.equal(model.state_dict()["0.weight"], kept["0.weight"])

@@ -7,7 +7,8 @@ from torch import nn
 from tests.edit.programs import adam, classes, net, program
 from trainwright.core.errors import TrainwrightError
 from trainwright.edit.program import Program
-from trainwright.remedy.heal import Step, heal
+from trainwright.remedy.heal import heal
+from trainwright.remedy.search import Step
 
 
 def test_a_healthy_program_is_left_alone() -> None:

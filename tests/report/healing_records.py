@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from trainwright.edit.edit import changes
 from trainwright.recipe import Recipe, edit
-from trainwright.remedy.heal import Healing, Step
+from trainwright.remedy.heal import Healing
 from trainwright.remedy.proof import Arm, Comparison, Outcome, prove
+from trainwright.remedy.search import Step
 
 
 def step(number, parent, remedy, judged, score=None, *, code="", still=(), reason=""):
@@ -42,14 +43,14 @@ def proof(first=(0.1, 0.12, 0.11), second=(0.97, 0.96, 0.975)) -> Comparison:
 
 def healing(**parts) -> Healing:
     whole = Healing(state="healthy", before=BEFORE, target=AFTER, steps=STEPS,
-                    done=changes(BEFORE, AFTER), proof=proof(), metric="accuracy", seconds=31.2)  # fmt: skip
+                    done=changes(BEFORE, AFTER), kept=5, proof=proof(), metric="accuracy", seconds=31.2)  # fmt: skip
     return replace(whole, **parts)
 
 
 def left_alone() -> Healing:
-    return healing(state="left alone", target=BEFORE, done=(), proof=None,
+    return healing(state="left alone", target=BEFORE, done=(), proof=None, kept=0,
                    steps=(step(0, -1, "", "first", 0.97),))  # fmt: skip
 
 
 def stuck() -> Healing:
-    return healing(state="stuck", target=BEFORE, done=(), proof=None, open=("A402", "A403"))
+    return healing(state="stuck", target=BEFORE, done=(), proof=None, kept=0, open=("A402", "A403"))

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -12,7 +13,8 @@ from rich.console import Console
 
 from trainwright.core.words import use_language
 from trainwright.edit.program import Done
-from trainwright.remedy.heal import Step
+from trainwright.exam.exam import Exam
+from trainwright.remedy.search import Step
 from trainwright.report import remedy_tree as trees
 from trainwright.report.comparison import comparison_card, counted_words, scores
 from trainwright.report.comparison_page import render_comparison
@@ -24,6 +26,11 @@ def drawn(renderable, width=100, height=30):
     out = io.StringIO()
     Console(file=out, width=width, height=height, color_system=None).print(renderable)
     return out.getvalue()
+
+
+EXAM = Exam(name="higher_rate", answer="yes", pictures=(), shifts={"A402": 1.8}, seconds=1.0,
+            values={"metric": "accuracy", "pairs": 2.0, "before": 0.5, "after": 0.7,
+                    "gain": 0.2, "steps": 60.0, "own": 1e-4, "other": 1e-3})  # fmt: skip
 
 
 # --- what was kept -------------------------------------------------------------------------------
@@ -52,6 +59,28 @@ def test_a_run_without_a_score_is_never_the_best():
     assert trees.best_step((first, failed)) is first
 
 
+def test_several_remedies_at_once_are_counted_apart_and_one_left_out_is_not():
+    steps = (
+        STEPS[0], step(1, 0, "swap_optimizer + widen", "better", 0.9, code="A402"),
+        replace(step(2, 1, "widen", "same", 0.9), left_out=True),
+    )  # fmt: skip
+    found = healing(steps=steps, kept=2)
+    assert trees.kept_remedies(found) == [("swap_optimizer", 1)]
+    text = as_text(found)
+    assert "swap_optimizer + widen  0.900" in text
+    assert "without widen" in text
+
+
+def test_exams_are_said_in_a_line_each_on_the_card_and_as_cards_on_the_page():
+    found = healing(exams=(EXAM,))
+    text = as_text(found)
+    assert "what exams settled" in text
+    page = render_healing(found)
+    assert 'id="exams"' in page
+    assert 'id="higher_rate"' in page
+    assert plain(found)["exams"][0]["name"] == "higher_rate"
+
+
 # --- card ----------------------------------------------------------------------------------------
 
 
@@ -70,7 +99,7 @@ def test_the_card_says_verdict_path_lines_and_proof():
 
 def test_a_remedy_applied_twice_is_said_once():
     steps = (*STEPS[:3], step(3, 2, "raise_learning_rate", "better", 0.9, code="A402"))
-    text = as_text(healing(steps=steps))
+    text = as_text(healing(steps=steps, kept=3))
     assert "raise_learning_rate: multiply the learning rate by ten (2 times)" in text
 
 
@@ -107,6 +136,7 @@ def test_the_card_keeps_to_forty_lines_and_the_width(width, language):
     done = tuple(Done(name="x", lines=(f"line_{at} = {'long ' * 12}",)) for at in range(30))
     big = proof(first=(0.1,) * 12, second=(0.9, 0.91) * 6)
     found = healing(before=object(), target=object(), steps=tuple(steps), done=done, proof=big,
+                    kept=8, exams=(EXAM,) * 6,
                     open=("A401", "A402", "A403", "M207", "D101"), notes=("stopped by you",))  # fmt: skip
     lines = as_text(found, width=width).splitlines()
     assert len(lines) <= 40

@@ -153,6 +153,9 @@ def test_settings_of_a_non_linearity_move_its_flat_part():
     assert nonlinearity("clamp", (None,), {"min": 0}).name == "relu"
     assert nonlinearity("clamp", (None, -1, 1), {}).name == "clamp"
     assert nonlinearity("tanh_", (None,), {}).high == 2.6
+    assert nonlinearity("pow", (None, 3), {}).name == "pow"
+    assert nonlinearity("pow", (3, None), {}) is None  # 3 ** x
+    assert nonlinearity("pow", (None,), {"exponent": 1}) is None
     assert nonlinearity("matmul", (None,), {}) is None
 
 

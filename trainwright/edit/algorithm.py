@@ -16,23 +16,27 @@ from trainwright.edit.program import Done, Program
 from trainwright.recipe import Recipe
 
 TENFOLD, FOURFOLD, TWOFOLD = 10.0, 4, 2
+LEAST_CHANGE = 1.5  # of a rate: half of a range exam's grid, in logarithms [assumed]
 USUAL_ADAMW = 1e-3  # torch's default, and Kingma and Ba 2015's [paper: arXiv:1412.6980]
 WARM_SHARE, WARM_MOST = 0.05, 200  # of the steps, as train/plan.py has them
+MEMORY = ("eps", "betas", "alpha", "rho")  # what an optimiser keeps of gradients, and divides by
 QUIET_QUANTILE = 0.9  # clips one step in ten [paper: Pascanu et al. 2013, 3.2]
 
 
 def _rate(program: Program, factor: float, name: str) -> Program:
     plan = program.optimizer.times(factor)
-    line = f"optimizer = {plan.kind.__name__}(model.parameters(), lr={plan.learning_rate:g})"
+    line = f"optimizer = {plan.written()}"
     return program.after(Done(name=name, values={"rate": plan.learning_rate}, lines=(line,)),
                          optimizer=plan)  # fmt: skip
 
 
 def _toward(context: Context, now: float, factor: float) -> float:
-    """By how much to change the rate: to what a range exam liked, where that is the same way."""
-    if context.rate is not None and now > 0 and (context.rate > now) == (factor > 1):
-        return context.rate / now
-    return factor
+    """By how much to change the rate: to what a range exam liked, where that is the same way and
+    farther than such an exam can tell apart."""
+    liked = context.rate / now if context.rate is not None and now > 0 else 1.0
+    if max(liked, 1 / liked) < LEAST_CHANGE or (liked > 1) != (factor > 1):
+        return factor
+    return liked
 
 
 def _lower(program: Program, context: Context) -> Program:
@@ -54,7 +58,8 @@ def _warm_up(program: Program, context: Context) -> Program:
 def _train_longer(program: Program, context: Context) -> Program:
     longer = program.turned(epochs=program.habits.epochs * TWOFOLD)
     if longer.num_steps == program.num_steps:
-        raise nothing_to_change("train_longer")
+        raise refused("train_longer", phrase("a limit of its own ends the loop at {steps} steps",
+                                             steps=program.num_steps))  # fmt: skip
     epochs = longer.habits.epochs
     line = f"epochs = {epochs}"
     return program.after(Done(name="train_longer", values={"epochs": epochs}, lines=(line,)),
@@ -85,20 +90,23 @@ def _swap(program: Program, context: Context) -> Program:
     if old.kind is torch.optim.AdamW and math.isclose(old.learning_rate, rate):
         raise nothing_to_change("swap_optimizer")
     plan = OptimizerPlan(kind=torch.optim.AdamW, settings={"lr": rate}, without=old.without)
-    line = f"optimizer = torch.optim.AdamW(model.parameters(), lr={rate:g})"
+    line = f"optimizer = {plan.written()}"
     return program.after(Done(name="swap_optimizer", lines=(line,)), optimizer=plan)
 
 
 def _set_eps(program: Program, context: Context) -> Program:
-    plan, usual = program.optimizer, {"eps": 1e-8, "betas": (0.9, 0.999), "alpha": 0.99, "rho": 0.9}
-    turned = {name: value for name, value in usual.items()
-              if name in plan.settings and plan.settings[name] != value}  # fmt: skip
+    plan, usual = program.optimizer, program.optimizer.usual()
+    turned = {name: usual[name] for name in MEMORY if name in usual and name in plan.settings
+              and _plain(plan.settings[name]) != usual[name]}  # fmt: skip
     if not turned:
         raise nothing_to_change("set_eps")
-    words = ", ".join(f"{name}={value}" for name, value in turned.items())
-    name, rate = plan.kind.__name__, f"lr={plan.learning_rate:g}"
-    line = f"optimizer = torch.optim.{name}(model.parameters(), {rate}, {words})"
-    return program.after(Done(name="set_eps", lines=(line,)), optimizer=plan.turned(**turned))
+    plan = plan.turned(**turned)
+    line = f"optimizer = {plan.written()}"
+    return program.after(Done(name="set_eps", lines=(line,)), optimizer=plan)
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _clip(program: Program, context: Context) -> Program:
@@ -126,12 +134,13 @@ def quiet_norm(context: Context) -> float:
 
 def _sign(program: Program, context: Context) -> Program:
     if program.optimizer.settings.get("maximize"):
-        return program.after(
-            Done(name="fix_sign", lines=("optimizer = ...(model.parameters(), maximize=False)",)),
-            optimizer=program.optimizer.turned(maximize=False),
-        )
+        plan = program.optimizer.turned(maximize=False)
+        line = f"optimizer = {plan.written()}"
+        return program.after(Done(name="fix_sign", lines=(line,)), optimizer=plan)
     loss = program.facts.loss
-    if loss is not None and loss.falls_when_right_rises is not False and context.finding is None:
+    if isinstance(program.loss, Negated) or (
+        loss is not None and loss.falls_when_right_rises is not False and context.finding is None
+    ):
         raise nothing_to_change("fix_sign")
     return program.after(Done(name="fix_sign", lines=("loss = -loss",)), loss=Negated(program.loss))
 
@@ -149,23 +158,25 @@ class Negated:
 def _weaken_penalty(program: Program, context: Context) -> Program:
     habits = program.habits
     weaker = tuple(replace(p, l1=p.l1 / TENFOLD, l2=p.l2 / TENFOLD) for p in habits.penalties)
-    decay = float(program.optimizer.settings.get("weight_decay") or 0.0)
-    if not weaker and not decay:
+    now = program.optimizer
+    decays = any(own.get("weight_decay") for own in (now.settings, *now.by_name.values()))
+    if not weaker and not decays:
         raise refused("weaken_penalty", phrase("there is no penalty and no weight decay"))
-    plan = program.optimizer.turned(weight_decay=decay / TENFOLD) if decay else program.optimizer
-    line = f"weight_decay={decay / TENFOLD:g}" if decay else "penalty = penalty / 10"
-    return program.after(Done(name="weaken_penalty", lines=(line,)), optimizer=plan,
+    plan = now.times(1 / TENFOLD, "weight_decay") if decays else now
+    lines = [f"optimizer = {plan.written()}"] if decays else []
+    lines += ["penalty = penalty / 10"] if weaker else []
+    return program.after(Done(name="weaken_penalty", lines=tuple(lines)), optimizer=plan,
                          habits=replace(habits, penalties=weaker))  # fmt: skip
 
 
 # --- recipes -------------------------------------------------------------------------------------
 
 
-def _rate_knob(factor: float) -> Any:
+def _rate_knob(name: str, factor: float) -> Any:
     def turn(recipe: Recipe, context: Context) -> Knobs:
         now = context.knob(recipe, "algorithm.learning_rate")
         if not isinstance(now, int | float):
-            raise refused("learning_rate", phrase("the rate that `auto` meant is not known"))
+            raise refused(name, phrase("the rate that `auto` meant is not known"))
         return {"algorithm.learning_rate": min(1e3, now * _toward(context, now, factor))}
 
     return turn
@@ -179,20 +190,27 @@ def _longer_knob(recipe: Recipe, context: Context) -> Knobs:
     return {"budget": f"{budget.amount * TWOFOLD:g}{unit}"}
 
 
-def _batch_knob(factor: float) -> Any:
+def _batch_knob(name: str, factor: float) -> Any:
     def turn(recipe: Recipe, context: Context) -> Knobs:
         now = context.knob(recipe, "algorithm.batch_size")
         if not isinstance(now, int):
-            raise refused("batch_size", phrase("the batch size that `auto` meant is not known"))
+            raise refused(name, phrase("the batch size that `auto` meant is not known"))
         return {"algorithm.batch_size": max(1, round(now * factor))}
 
     return turn
 
 
 def _swap_knobs(recipe: Recipe, context: Context) -> Knobs:
-    return {"algorithm.optimizer": "adamw", "algorithm.learning_rate": context.rate or "auto",
-            "algorithm.momentum": "auto", "algorithm.nesterov": "auto",
-            "algorithm.beta2": "auto", "algorithm.eps": "auto"}  # fmt: skip
+    own = {f"algorithm.{name}": "auto" for name in
+           ("momentum", "nesterov", "beta2", "eps", "population", "sigma")}  # fmt: skip
+    rate = context.rate or "auto"
+    return {"algorithm.optimizer": "adamw", "algorithm.learning_rate": rate} | own
+
+
+def _evolution_knobs(recipe: Recipe, context: Context) -> Knobs:
+    """At its own customary rate: that of a gradient means nothing to it."""
+    return {"algorithm.optimizer": "evolution", "algorithm.learning_rate": "auto",
+            "algorithm.nesterov": "auto"}  # fmt: skip
 
 
 def _eps_knobs(recipe: Recipe, context: Context) -> Knobs:
@@ -219,6 +237,8 @@ def _early_knob(recipe: Recipe, context: Context) -> Knobs:
 def edits() -> tuple[Edit, ...]:
     """All of this file; reasons are spoken when they are asked for."""
     order = phrase("the order of the lines in your loop is yours to mend")
+    done = phrase("recipes do so by themselves; a network of your own file is mended there")
+    evolve = phrase("make a recipe of it, with algorithm.optimizer = 'evolution'")
     zero = habit("zero_grad", "optimizer.zero_grad()  # before loss.backward()", clears=True)
     decay = habit("decay_learning_rate", "scheduler = CosineAnnealingLR(optimizer, num_steps)",
                   schedule="cosine")  # fmt: skip
@@ -226,22 +246,22 @@ def edits() -> tuple[Edit, ...]:
                  keeps_best=True)  # fmt: skip
     stop = habit("stop_early", "if no_gain > patience: break", keeps_best=True)
     table: dict[str, Any] = {
-        "lower_learning_rate": (_lower, _rate_knob(1 / TENFOLD), ""),
-        "raise_learning_rate": (_raise, _rate_knob(TENFOLD), ""),
+        "lower_learning_rate": (_lower, _rate_knob("lower_learning_rate", 1 / TENFOLD), ""),
+        "raise_learning_rate": (_raise, _rate_knob("raise_learning_rate", TENFOLD), ""),
         "warm_up": (_warm_up, knob("algorithm.warmup_steps", "auto"), ""),
         "decay_learning_rate": (decay, knob("algorithm.schedule", "cosine"), ""),
         "train_longer": (_train_longer, _longer_knob, ""),
-        "larger_batch": (_larger, _batch_knob(FOURFOLD), ""),
-        "smaller_batch": (_smaller, _batch_knob(1 / FOURFOLD), ""),
-        "zero_grad": (zero, None, ""),
-        "fix_sign": (_sign, None, ""),
+        "larger_batch": (_larger, _batch_knob("larger_batch", FOURFOLD), ""),
+        "smaller_batch": (_smaller, _batch_knob("smaller_batch", 1 / FOURFOLD), ""),
+        "zero_grad": (zero, None, done),
+        "fix_sign": (_sign, None, done),
         "swap_optimizer": (_swap, _swap_knobs, ""),
         "set_eps": (_set_eps, _eps_knobs, ""),
         "clip_gradient_norm": (_clip, _clip_knob, ""),
         "weaken_penalty": (_weaken_penalty, _penalty_knobs, ""),
         "keep_best_checkpoint": (best, knob("algorithm.keep", "best"), ""),
         "stop_early": (stop, _early_knob, ""),
-        "evolution_strategy": (None, knob("algorithm.optimizer", "evolution"), ""),
+        "evolution_strategy": (None, _evolution_knobs, evolve),
         "reorder_steps": (None, None, order),
         "call_step": (None, None, order),
     }

@@ -1,16 +1,25 @@
 """Which edits are there? One table by name, made of the four rooms' own."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 from trainwright.core.errors import TrainwrightError, did_you_mean, shown
 from trainwright.core.phrases import phrase
 from trainwright.edit import algorithm, data, loss, model
 from trainwright.edit.edit import Edit
 
+MOST_NEAR = 5  # names that a wrong one is answered with [assumed]
+
+
+def rooms() -> Mapping[str, tuple[Edit, ...]]:
+    """The edits of data, model, loss and algorithm."""
+    return {"data": data.edits(), "model": model.edits(), "loss": loss.edits(),
+            "algorithm": algorithm.edits()}  # fmt: skip
+
 
 def edits() -> Mapping[str, Edit]:
     """Every edit by name."""
-    return {edit.name: edit for room in (data, model, loss, algorithm) for edit in room.edits()}
+    return {edit.name: edit for room in rooms().values() for edit in room}
 
 
 def edit_named(name: str) -> Edit:
@@ -18,9 +27,20 @@ def edit_named(name: str) -> Edit:
     table = edits()
     found = table.get(name.strip())
     if found is None:
+        near = _near(name, list(table))
         raise TrainwrightError(
             phrase("there is no remedy {name}", name=shown(name)),
-            allowed=", ".join(table),
-            do=did_you_mean(name, table) or phrase("`trainwright explain CODE` names remedies"),
-        )
+            allowed=phrase("one of the {count} that `trainwright explain remedies` lists",
+                           count=len(table)),
+            do=did_you_mean(name, near) if near
+            else phrase("`trainwright explain CODE` names the remedies of a finding"),
+        )  # fmt: skip
     return found
+
+
+def _near(name: str, names: list[str]) -> list[str]:
+    """Those spelt alike, then those that share a word with it."""
+    word = name.strip().lower().replace("-", "_").replace(" ", "_")
+    parts = {part for part in word.split("_") if len(part) > 2}
+    sharing = [each for each in names if parts & set(each.split("_"))]
+    return list(dict.fromkeys([*get_close_matches(word, names), *sharing]))[:MOST_NEAR]

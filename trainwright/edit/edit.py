@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trainwright.core.diagnosis import Finding
-from trainwright.core.errors import TrainwrightError, shown
+from trainwright.core.errors import RecipeError, TrainwrightError, shown
 from trainwright.core.facts import Facts
 from trainwright.core.history import History
 from trainwright.core.phrases import phrase
@@ -62,8 +62,11 @@ class Edit:
         if self.knobs is None:
             raise self._refused(phrase("a recipe"))
         turned = self.knobs(target, context)
-        edited = edit(target, turned)
-        if edited == target:
+        try:
+            edited = edit(target, turned)
+        except RecipeError as error:  # other knobs of the recipe stand against it
+            raise refused(self.name, error.problems[0].what) from None
+        if edited == target or all(context.knob(target, p) == v for p, v in turned.items()):
             raise nothing_to_change(self.name)
         return edited
 

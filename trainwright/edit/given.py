@@ -41,9 +41,10 @@ def program_from(
     Raises TrainwrightError for what cannot be built twice alike, or does not fit together.
     """
     make = maker_of(model)
-    first = make(seed)
+    first, second = make(seed), make(seed + 1)
     plan = plan_of(optimizer, model if isinstance(model, nn.Module) else first)
-    _same_shapes(first, make(seed + 1))
+    _same_shapes(first, second)
+    make = _apart(make, first, second)
     device = sample_device(first)
     whole = whole_from(data, device=device)
     size = batch_size or _batch_size(data) or min(USUAL_BATCH, whole.num_rows)
@@ -98,25 +99,50 @@ class _Factory:
         return made
 
 
+def _apart(
+    make: Callable[[int], nn.Module], first: nn.Module, second: nn.Module
+) -> Callable[[int], nn.Module]:
+    """`make` for networks that share nothing: training or changing one leaves the others, and the
+    user's own parts, alone."""
+    if first is second:
+        return _Copier(first)
+    shared = {id(m) for m in first.modules()} & {id(m) for m in second.modules()}
+    return _Sharing(make) if shared else make
+
+
+class _Sharing:
+    """Copies what a function makes of parts that it uses again."""
+
+    def __init__(self, make: Callable[[int], nn.Module]) -> None:
+        self._make = make
+
+    def __call__(self, seed: int) -> nn.Module:
+        return _copied(self._make(seed))
+
+
 class _Copier:
     """Copies a network that exists; other seeds than 0 permute the entries of its tensors."""
 
     def __init__(self, model: nn.Module) -> None:
-        try:
-            self._model = copy.deepcopy(model)
-        except Exception as error:  # whatever a foreign __deepcopy__ raises
-            raise TrainwrightError(
-                phrase("{type} cannot be copied: {reason}", type=shown(type(model).__name__),
-                       reason=shown(str(error))),
-                allowed=phrase("a network that copy.deepcopy copies, or a function that makes it"),
-                do=phrase("for example {code}", code=EXAMPLE),
-            ) from None  # fmt: skip
+        self._model = _copied(model)
 
     def __call__(self, seed: int) -> nn.Module:
         made = copy.deepcopy(self._model)
         if seed:
             redraw(made, seed)
         return made
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # whatever a foreign __deepcopy__ raises
+        raise TrainwrightError(
+            phrase("{type} cannot be copied: {reason}", type=shown(type(model).__name__),
+                   reason=shown(str(error))),
+            allowed=phrase("a network that copy.deepcopy copies, or a function that makes it"),
+            do=phrase("for example {code}", code=EXAMPLE),
+        ) from None  # fmt: skip
 
 
 def _same_shapes(first: nn.Module, second: nn.Module) -> None:

@@ -1,6 +1,7 @@
 """Which edits change the loss? The pair of head and criterion that fits the targets, signs, shapes
 and reductions; answers stay on the scale of the user's targets."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,11 +11,16 @@ from torch.nn import functional as F
 from trainwright.check.pairing.head import class_axis
 from trainwright.check.sample import first_tensor
 from trainwright.check.score import threshold
+from trainwright.core.errors import shown
 from trainwright.core.facts import TargetKind
 from trainwright.core.phrases import phrase
-from trainwright.edit.edit import Context, Edit, knob, nothing_to_change, refused
+from trainwright.edit.edit import Context, Edit, Knobs, nothing_to_change, refused
 from trainwright.edit.program import Decode, Done, Program
 from trainwright.edit.surgical import bare_head
+from trainwright.recipe import Recipe
+
+SMOOTHING = 0.1  # of a label's probability, over all classes [paper: arXiv:1512.00567, section 7]
+NORMAL_SD = 1.4826  # of the median distance from the median, in a normal distribution
 
 
 class OnLogits(nn.Module):
@@ -24,35 +30,43 @@ class OnLogits(nn.Module):
     each output; plus_minus_one: log(1 + exp(-y z)); real: squared error, mean over all.
     """
 
-    def __init__(self, kind: TargetKind) -> None:
+    def __init__(self, kind: TargetKind, *, smoothing: float = 0.0, delta: float | None = None):
         super().__init__()
-        self.kind = kind
+        self.kind: TargetKind = kind
+        self.smoothing, self.delta = smoothing, delta
 
     def forward(self, outputs: Any, targets: Tensor) -> Tensor:
-        """Scalar."""
+        """Scalar. `smoothing` is the share of a label's probability that all classes get; beyond
+        `delta` errors of real targets count by their size alone."""
         logits = first_tensor(outputs)
         assert logits is not None, "the network returned no tensor"
         match self.kind:
             case "indices" | "one_hot":
-                return _over_classes(logits, targets)
+                return _over_classes(logits, targets, self.smoothing)
             case "zero_one" | "multi_hot" if logits.numel() != targets.numel():
-                return _over_classes(logits, targets.reshape(len(targets)).long())
+                return _over_classes(logits, targets.reshape(len(targets)).long(), self.smoothing)
             case "zero_one" | "multi_hot":
                 aligned = targets.reshape(logits.shape).to(logits.dtype)
-                return F.binary_cross_entropy_with_logits(logits, aligned)
+                smooth = aligned * (1 - self.smoothing) + self.smoothing / 2
+                return F.binary_cross_entropy_with_logits(logits, smooth)
             case "plus_minus_one":
                 return F.soft_margin_loss(logits, targets.reshape(logits.shape).to(logits.dtype))
-        return F.mse_loss(logits, targets.reshape(logits.shape).to(logits.dtype))
+        aligned = targets.reshape(logits.shape).to(logits.dtype)
+        if self.delta is not None:
+            return F.huber_loss(logits, aligned, delta=self.delta)
+        return F.mse_loss(logits, aligned)
 
 
-def _over_classes(logits: Tensor, targets: Tensor) -> Tensor:
+def _over_classes(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
     axis = class_axis(tuple(logits.shape), targets)
     if axis is None:
         axis = logits.ndim - 1
     if targets.shape == logits.shape and targets.is_floating_point():
-        return -(targets * logits.log_softmax(axis)).sum(axis).mean()
+        smooth = targets * (1 - smoothing) + smoothing / logits.shape[axis]
+        return -(smooth * logits.log_softmax(axis)).sum(axis).mean()
     flat = logits.movedim(axis, -1)
-    return F.cross_entropy(flat.reshape(-1, flat.shape[-1]), targets.reshape(-1).long())
+    return F.cross_entropy(flat.reshape(-1, flat.shape[-1]), targets.reshape(-1).long(),
+                           label_smoothing=smoothing)  # fmt: skip
 
 
 class _Linked:
@@ -75,6 +89,15 @@ LINES: dict[TargetKind, str] = {
 }
 
 
+SINGLE: tuple[TargetKind, ...] = ("zero_one", "multi_hot")  # a yes or no for each output
+ROBUST_LINES: dict[TargetKind, str] = {
+    "indices": f"criterion = nn.CrossEntropyLoss(label_smoothing={SMOOTHING})",
+    "one_hot": f"criterion = nn.CrossEntropyLoss(label_smoothing={SMOOTHING})",
+    "zero_one": f"y = y * {1 - SMOOTHING:g} + {SMOOTHING / 2:g}  # before nn.BCEWithLogitsLoss()",
+    "multi_hot": f"y = y * {1 - SMOOTHING:g} + {SMOOTHING / 2:g}  # before nn.BCEWithLogitsLoss()",
+}
+
+
 def fitting_pair(
     program: Program, context: Context, *, name: str = "pair_head_and_loss"
 ) -> Program:
@@ -85,12 +108,18 @@ def fitting_pair(
     if isinstance(program.loss, OnLogits):
         raise nothing_to_change(name)
     _fits(known.kind, head.num_outputs, known.num_classes, name)
-    single = known.kind in ("zero_one", "multi_hot")
-    squashed = single and threshold(program.facts) == 0.5 and _one_each(program)
+    squashed = threshold(program.facts) == 0.5 and _written_as(program, known.kind) in SINGLE
     decode = _Linked(program.decode) if squashed else program.decode
-    bare = bare_head(program)
-    return bare.after(Done(name=name, lines=(LINES[known.kind],)), loss=OnLogits(known.kind),
-                      decode=decode)  # fmt: skip
+    line = LINES[_written_as(program, known.kind)]
+    paired = bare_head(program).after(Done(name=name, lines=(line,)), decode=decode,
+                                      loss=OnLogits(known.kind))  # fmt: skip
+    _try(paired, name)
+    return paired
+
+
+def _written_as(program: Program, kind: TargetKind) -> TargetKind:
+    """Two classes side by side are told apart as any number of them is."""
+    return "indices" if kind in SINGLE and not _one_each(program) else kind
 
 
 def _one_each(program: Program) -> bool:
@@ -101,10 +130,53 @@ def _one_each(program: Program) -> bool:
     )  # fmt: skip
 
 
+def _try(program: Program, name: str) -> None:
+    """Does the loss take what the network gives?"""
+    few, (model, _) = program.few(), program.start(0)
+    try:
+        with torch.no_grad():
+            program.loss(few.call(model), few.targets)
+    except (RuntimeError, ValueError, IndexError) as error:
+        why = phrase("the fitting loss cannot be computed: {reason}", reason=shown(str(error)))
+        raise refused(name, why) from None
+
+
 def _fits(kind: TargetKind, outputs: int, classes: int, name: str) -> None:
     if kind in ("indices", "one_hot") and outputs < classes:
         raise refused(name, phrase("{outputs} outputs cannot tell {classes} classes apart",
                                    outputs=outputs, classes=classes))  # fmt: skip
+
+
+def robust_loss(program: Program, context: Context) -> Program:
+    """Raw outputs, and a criterion to which single wrong targets matter less.
+    Source: Szegedy et al. 2016, arXiv:1512.00567, section 7; Huber 1964."""
+    name, loss = "robust_loss", program.loss
+    if isinstance(loss, OnLogits) and (loss.smoothing or loss.delta is not None):
+        raise nothing_to_change(name)
+    fitting = isinstance(loss, OnLogits)
+    paired = program if fitting else fitting_pair(program, context, name=name)
+    assert isinstance(paired.loss, OnLogits)
+    kind = paired.loss.kind
+    if kind == "plus_minus_one":
+        raise refused(name, phrase("the loss that fits +1 and -1 is robust already"))
+    delta = _usual_distance(program.train.targets) if kind == "real" else None
+    robust = OnLogits(kind, smoothing=0.0 if delta else SMOOTHING, delta=delta)
+    line = (f"criterion = nn.HuberLoss(delta={delta:.3g})" if delta
+            else ROBUST_LINES[_written_as(program, kind)])  # fmt: skip
+    return replace(paired, loss=robust, done=(*program.done, *_before(program, paired),
+                                              Done(name=name, lines=(line,))))  # fmt: skip
+
+
+def _before(program: Program, paired: Program) -> tuple[Done, ...]:
+    """What the pair took beside the loss itself: a head without activation."""
+    return paired.done[len(program.done) : -1]
+
+
+def _usual_distance(targets: Any) -> float:
+    """The sd that the middle half of the targets would have, 1 where they hardly differ."""
+    values = targets[torch.isfinite(targets)].double()
+    spread = NORMAL_SD * float((values - values.median()).abs().median())
+    return spread if spread > 0 else 1.0
 
 
 def _linear_head(program: Program, context: Context) -> Program:
@@ -157,16 +229,21 @@ class Aligned(nn.Module):
 
 
 def _reduce_mean(program: Program, context: Context) -> Program:
-    if isinstance(program.loss, Mean | OnLogits):
+    known = program.facts.loss
+    if isinstance(program.loss, Mean | OnLogits) or (
+        known is not None and known.reduction == "mean"
+    ):
         raise nothing_to_change("reduce_mean")
     return program.after(Done(name="reduce_mean", lines=("criterion = ...(reduction='mean')",)),
                          loss=Mean(program.loss))  # fmt: skip
 
 
 def _align_shapes(program: Program, context: Context) -> Program:
+    if isinstance(program.loss, Aligned | OnLogits):
+        raise nothing_to_change("align_shapes")
     few = program.few()
     with torch.no_grad():
-        outputs = first_tensor(few.run(program.make_model(0).eval()))
+        outputs = first_tensor(few.run(program.start(0)[0].eval()))
     targets = few.targets
     if outputs is None or not isinstance(targets, Tensor) or outputs.numel() != targets.numel():
         raise refused("align_shapes", phrase("outputs and targets are not equally many"))
@@ -178,17 +255,25 @@ def _align_shapes(program: Program, context: Context) -> Program:
     )
 
 
+def _usual_loss(recipe: Recipe, context: Context) -> Knobs:
+    """The task's own loss, without the settings of another one."""
+    others = ("huber_delta", "quantile", "hinge_power")
+    return {"loss.name": "auto"} | {f"loss.{name}": None for name in others}
+
+
 def edits() -> tuple[Edit, ...]:
-    """All of this file."""
-    auto = knob("loss.name", "auto")
+    """All of this file; reasons are spoken when they are asked for."""
+    done = phrase("recipes do so by themselves; a network of your own file is mended there")
+    forward = phrase("the forward of your network is yours to mend")
     table: dict[str, Any] = {
-        "pair_head_and_loss": (fitting_pair, auto),
-        "linear_head": (_linear_head, None),
-        "swap_loss": (_swap_loss, auto),
-        "stable_loss": (_stable_loss, auto),
-        "surrogate_loss": (_surrogate_loss, auto),
-        "reduce_mean": (_reduce_mean, auto),
-        "align_shapes": (_align_shapes, None),
+        "pair_head_and_loss": (fitting_pair, _usual_loss, ""),
+        "linear_head": (_linear_head, None, done),
+        "swap_loss": (_swap_loss, _usual_loss, ""),
+        "stable_loss": (_stable_loss, _usual_loss, ""),
+        "surrogate_loss": (_surrogate_loss, _usual_loss, ""),
+        "straight_through": (None, None, forward),
+        "reduce_mean": (_reduce_mean, _usual_loss, ""),
+        "align_shapes": (_align_shapes, None, done),
     }
-    return tuple(Edit(name=name, program=program, knobs=knobs)
-                 for name, (program, knobs) in table.items())  # fmt: skip
+    return tuple(Edit(name=name, program=program, knobs=knobs, instead=instead)
+                 for name, (program, knobs, instead) in table.items())  # fmt: skip

@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from trainwright.core.phrases import phrase
@@ -12,7 +13,7 @@ from trainwright.edit.program import Done, Program
 from trainwright.edit.resize import resized
 from trainwright.edit.surgery.activation import insert_nonlinearity, replace_activation
 from trainwright.edit.surgery.anatomy import Anatomy
-from trainwright.edit.surgery.dropout import insert_dropout, set_dropout
+from trainwright.edit.surgery.dropout import dropout_rates, insert_dropout, set_dropout
 from trainwright.edit.surgery.initial import initialise
 from trainwright.edit.surgery.norm import insert_norm, replace_norm
 from trainwright.edit.surgery.skip import insert_skip
@@ -24,8 +25,12 @@ MILD_DROPOUT = 0.3  # [paper: Srivastava et al. 2014, sec. 7.3: .2 to .5]
 GENTLE_DROPOUT = 0.2
 
 
-def _operation(name: str, operation: Operation) -> Any:
+def _operation(name: str, operation: Operation, *, once: bool = False) -> Any:
+    """`once`: done again it would change nothing, or draw anew, and does not notice."""
+
     def turn(program: Program, context: Context) -> Program:
+        if once and any(done.name == name for done in program.done):
+            raise nothing_to_change(name)
         return operated(program, name, operation)
 
     return turn
@@ -42,15 +47,22 @@ def _leaky(program: Program, context: Context) -> Program:
 
 
 def _he(model: nn.Module, anatomy: Anatomy) -> Any:
-    return initialise(model, anatomy, "he")
+    return initialise(model, anatomy, "he", seed=_drawn())
 
 
 def _xavier(model: nn.Module, anatomy: Anatomy) -> Any:
-    return initialise(model, anatomy, "xavier")
+    return initialise(model, anatomy, "xavier", seed=_drawn())
+
+
+def _drawn() -> int:
+    """Another start for each seed of the program."""
+    return int(torch.randint(2**31 - 1, ()))
 
 
 def _less_dropout(model: nn.Module, anatomy: Anatomy) -> Any:
-    return set_dropout(model, anatomy, GENTLE_DROPOUT)
+    """Half of the highest rate, at most GENTLE_DROPOUT; that alone where only functions drop."""
+    highest = max(dropout_rates(model).values(), default=1.0)
+    return set_dropout(model, anatomy, min(GENTLE_DROPOUT, highest / 2))
 
 
 def _group(model: nn.Module, anatomy: Anatomy) -> Any:
@@ -64,8 +76,8 @@ def _some_dropout(model: nn.Module, anatomy: Anatomy) -> Any:
 def _register(program: Program, context: Context) -> Program:
     if not program.optimizer.without:
         raise refused("register_parameters", phrase("the optimiser holds every parameter"))
-    line = "optimizer = ...(model.parameters(), ...)"
     plan = replace(program.optimizer, without=frozenset())
+    line = f"optimizer = {plan.written()}"
     return program.after(Done(name="register_parameters", lines=(line,)), optimizer=plan)
 
 
@@ -78,7 +90,7 @@ class _Unfrozen:
 
 def _unfreeze(program: Program, context: Context) -> Program:
     frozen = [n for n, p in program.make_model(0).named_parameters() if not p.requires_grad]
-    if not frozen:
+    if not frozen or any(isinstance(change, _Unfrozen) for change in program.changes):
         raise nothing_to_change("unfreeze")
     plan = replace(program.optimizer, without=program.optimizer.without - set(frozen))
     return program.after(Done(name="unfreeze", lines=("model.requires_grad_(True)",)),
@@ -87,7 +99,8 @@ def _unfreeze(program: Program, context: Context) -> Program:
 
 def _resize(name: str, factor: float) -> Any:
     def turn(program: Program, context: Context) -> Program:
-        return operated(program, name, partial(resized, factor=factor), factor=factor)
+        operation = partial(resized, factor=factor)
+        return operated(program, name, operation, first=True, factor=factor)
 
     return turn
 
@@ -95,14 +108,38 @@ def _resize(name: str, factor: float) -> Any:
 # --- recipes -------------------------------------------------------------------------------------
 
 
-def _scaled(path: str, factor: float, least: int) -> Any:
+def _width(name: str, factor: float) -> Any:
     def turn(recipe: Recipe, context: Context) -> Knobs:
-        now = context.knob(recipe, path)
+        now = context.knob(recipe, "model.width")
         if not isinstance(now, int):
-            raise refused(path, phrase("what `auto` meant is not known"))
-        return {path: max(least, round(now * factor))}
+            raise refused(name, phrase("what `auto` meant is not known"))
+        return {"model.width": max(1, round(now * factor))}
 
     return turn
+
+
+def _initial(how: str) -> Any:
+    """Another start, without the settings of those that draw numbers of a size of their own."""
+
+    def turn(recipe: Recipe, context: Context) -> Knobs:
+        return {"model.init": how, "model.init_sd": None, "model.init_value": None}
+
+    return turn
+
+
+def _norm_knob(recipe: Recipe, context: Context) -> Knobs:
+    if context.knob(recipe, "model.norm") not in ("none", "auto"):
+        raise nothing_to_change("add_norm")
+    size = context.knob(recipe, "algorithm.batch_size")
+    few = isinstance(size, int) and size < FEWEST_FOR_BATCH_NORM
+    return {"model.norm": "layer" if few else "batch"}
+
+
+def _dropout_knob(recipe: Recipe, context: Context) -> Knobs:
+    now = context.knob(recipe, "model.dropout")
+    if isinstance(now, int | float) and now >= MILD_DROPOUT:
+        raise nothing_to_change("add_dropout")
+    return {"model.dropout": MILD_DROPOUT}
 
 
 def _deeper(recipe: Recipe, context: Context) -> Knobs:
@@ -114,43 +151,43 @@ def _deeper(recipe: Recipe, context: Context) -> Knobs:
 
 def _less_dropout_knob(recipe: Recipe, context: Context) -> Knobs:
     now = context.knob(recipe, "model.dropout")
-    return {"model.dropout": min(GENTLE_DROPOUT, now / 2) if isinstance(now, float) else 0.0}
+    if not isinstance(now, int | float):
+        raise refused("weaken_dropout", phrase("what `auto` meant is not known"))
+    return {"model.dropout": min(GENTLE_DROPOUT, now / 2)}
 
 
 def edits() -> tuple[Edit, ...]:
     """All of this file; reasons are spoken when they are asked for."""
     forward = phrase("the forward of your network is yours to mend")
+    done = phrase("recipes do so by themselves; a network of your own file is mended there")
+    modes = habit("call_train_eval", "model.train()  # before training",
+                  "model.eval()  # before judging", trains=True, judges=True)  # fmt: skip
+    bend, leak = knob("model.activation", "relu"), knob("model.activation", "leaky_relu")
+    skip, group = knob("model.skip", True), knob("model.norm", "group")
+    he, xavier = (_operation("reinitialise_he", _he, once=True),
+                  _operation("reinitialise_xavier", _xavier, once=True))  # fmt: skip
+    drop = _operation("add_dropout", _some_dropout, once=True)
+    less = _operation("weaken_dropout", _less_dropout)
     table: dict[str, Any] = {
         "insert_nonlinearity": (
-            _operation("insert_nonlinearity", insert_nonlinearity),
-            knob("model.activation", "relu"),
-        ),
-        "leaky_activation": (_leaky, knob("model.activation", "leaky_relu")),
-        "replace_activation": (
-            _operation("replace_activation", replace_activation),
-            knob("model.activation", "relu"),
-        ),
-        "add_norm": (_add_norm, knob("model.norm", "batch")),
-        "add_skip": (_operation("add_skip", insert_skip), knob("model.skip", True)),
-        "reinitialise_he": (_operation("reinitialise_he", _he), knob("model.init", "he")),
-        "reinitialise_xavier": (
-            _operation("reinitialise_xavier", _xavier),
-            knob("model.init", "xavier"),
-        ),
-        "widen": (_resize("widen", 2.0), _scaled("model.width", 2.0, 1)),
-        "shrink": (_resize("shrink", 0.5), _scaled("model.width", 0.5, 1)),
-        "deepen": (None, _deeper),
-        "add_dropout": (_operation("add_dropout", _some_dropout), knob("model.dropout", 0.3)),
-        "weaken_dropout": (_operation("weaken_dropout", _less_dropout), _less_dropout_knob),
-        "call_train_eval": (
-            habit("call_train_eval", "model.train()  # before training",
-                  "model.eval()  # before judging", trains=True, judges=True), None,
-        ),
-        "group_norm": (_operation("group_norm", _group), knob("model.norm", "group")),
-        "register_parameters": (_register, None),
-        "unfreeze": (_unfreeze, None),
-        "fix_axis": (None, None),
-        "mask_future": (None, None),
+            _operation("insert_nonlinearity", insert_nonlinearity), bend, ""),
+        "leaky_activation": (_leaky, leak, ""),
+        "replace_activation": (_operation("replace_activation", replace_activation), bend, ""),
+        "add_norm": (_add_norm, _norm_knob, ""),
+        "add_skip": (_operation("add_skip", insert_skip), skip, ""),
+        "reinitialise_he": (he, _initial("he"), ""),
+        "reinitialise_xavier": (xavier, _initial("xavier"), ""),
+        "widen": (_resize("widen", 2.0), _width("widen", 2.0), ""),
+        "shrink": (_resize("shrink", 0.5), _width("shrink", 0.5), ""),
+        "deepen": (None, _deeper, forward),
+        "add_dropout": (drop, _dropout_knob, ""),
+        "weaken_dropout": (less, _less_dropout_knob, ""),
+        "call_train_eval": (modes, None, done),
+        "group_norm": (_operation("group_norm", _group, once=True), group, ""),
+        "register_parameters": (_register, None, done),
+        "unfreeze": (_unfreeze, None, done),
+        "fix_axis": (None, None, forward),
+        "mask_future": (None, None, forward),
     }  # fmt: skip
-    return tuple(Edit(name=name, program=program, knobs=knobs, instead=forward)
-                 for name, (program, knobs) in table.items())  # fmt: skip
+    return tuple(Edit(name=name, program=program, knobs=knobs, instead=instead)
+                 for name, (program, knobs, instead) in table.items())  # fmt: skip

@@ -51,12 +51,26 @@ class OptimizerPlan:
     def learning_rate(self) -> float:
         return float(self.settings.get("lr", 0.0))
 
-    def times(self, factor: float) -> "OptimizerPlan":
-        """Every rate multiplied."""
-        table = {name: {**own, "lr": own["lr"] * factor} if "lr" in own else own
+    def times(self, factor: float, setting: str = "lr") -> "OptimizerPlan":
+        """Every rate, or another setting, multiplied."""
+        table = {name: {**own, setting: own[setting] * factor} if setting in own else own
                  for name, own in self.by_name.items()}  # fmt: skip
-        settings = {**self.settings, "lr": self.learning_rate * factor}
-        return replace(self, settings=settings, by_name=table)
+        now = float(self.settings.get(setting) or 0.0)
+        return replace(self, settings={**self.settings, setting: now * factor}, by_name=table)
+
+    def usual(self) -> dict[str, Any]:
+        """The settings that the class has by default."""
+        parameters = inspect.signature(self.kind).parameters.values()
+        return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+    def written(self) -> str:
+        """How a user writes it: `torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)`."""
+        usual = {**self.usual(), "lr": None}
+        odd = [f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+               for name, value in self.settings.items()
+               if name in usual and value != usual[name]]  # fmt: skip
+        place = "torch.optim." if self.kind.__module__.startswith("torch.optim.") else ""
+        return f"{place}{self.kind.__name__}({', '.join(['model.parameters()', *odd])})"
 
     def turned(self, **settings: Any) -> "OptimizerPlan":
         """Other settings for all parameters."""

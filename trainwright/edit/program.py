@@ -14,7 +14,7 @@ from trainwright.check.sample import Criterion, Sample, first_tensor
 from trainwright.core.facts import Facts
 from trainwright.edit.optimizer import OptimizerPlan
 
-Change = Callable[[nn.Module, Sample], None]  # a surgery: what it does to a fresh network
+Change = Callable[[nn.Module, Sample], Any]  # a surgery: what it does to a fresh network
 Decode = Callable[[Tensor], Tensor]
 
 
@@ -94,12 +94,18 @@ class Program:
         return planned if habits.most_steps is None else min(planned, habits.most_steps)
 
     def start(self, seed: int) -> tuple[nn.Module, Optimizer]:
-        """A fresh network and its optimiser; the global generator is seeded by the caller."""
+        """A fresh network and its optimiser, alike for the same seed."""
         model = self.make_model(seed)
-        few = self.few()
-        for change in self.changes:
-            change(model, few)
+        self.change(model, self.changes, seed)
         return model, self.optimizer.build(model)
+
+    def change(self, model: nn.Module, changes: tuple[Change, ...], seed: int) -> list[Any]:
+        """Makes the changes, in this order, with what they draw decided by the seed alone; what
+        each of them returns."""
+        few = self.few()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return [change(model, few) for change in changes]
 
     def few(self) -> Sample:
         """Some training rows, for dry runs."""

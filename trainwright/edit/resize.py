@@ -1,19 +1,27 @@
 """How does a live network become wider or narrower? Each hidden layer is made anew with another
 number of units, and what reads it with as many inputs."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from trainwright.core.errors import TrainwrightError
 from trainwright.core.phrases import phrase
-from trainwright.edit.surgery.anatomy import Anatomy
+from trainwright.edit.surgery.anatomy import Anatomy, expression
 
 PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm)
 
 
-def resized(model: nn.Module, anatomy: Anatomy, factor: float) -> Any:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resized:
+    """The layers that were made anew, as a user would write them."""
+
+    lines: tuple[str, ...]
+
+
+def resized(model: nn.Module, anatomy: Anatomy, factor: float) -> Resized:
     """Every hidden layer with `factor` times its units (at least one), freshly initialised as torch
     does. Only for chains of linear and convolution layers, whose forward names no size itself.
 
@@ -29,16 +37,17 @@ def resized(model: nn.Module, anatomy: Anatomy, factor: float) -> Any:
             do=phrase("change the widths in your own code"),
         )
     ratio = 1.0  # of what the layer reads now to what it read
+    lines: list[str] = []
     for layer in anatomy.layers:
         module = modules[layer.name]
         if isinstance(module, NORMS):
-            _put(model, layer.name, _norm(module, ratio))
-            continue
-        last = layer is chain[-1]
-        made, grown = _plain(module, ratio, 1.0 if last else factor)
+            made = _norm(module, ratio)
+        else:
+            made, ratio = _plain(module, ratio, 1.0 if layer is chain[-1] else factor)
         _put(model, layer.name, made)
-        ratio = grown
-    return None
+        written = f"torch.nn.{type(made).__name__}({made.extra_repr()})"
+        lines.append(f"{expression(layer.name)} = {written}")
+    return Resized(lines=tuple(lines))
 
 
 def _plain(module: Any, ratio: float, factor: float) -> tuple[nn.Module, float]:

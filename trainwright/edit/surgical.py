@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from trainwright.check.sample import Sample, first_tensor
-from trainwright.core.errors import TrainwrightError
+from trainwright.core.errors import TrainwrightError, shown
 from trainwright.core.phrases import phrase
 from trainwright.edit.edit import refused
 from trainwright.edit.program import Done, Program
@@ -38,22 +38,27 @@ def parts_of(few: Sample) -> list[Any]:
     return [few.pick(np.arange(at, min(at + size, few.num_rows))).arguments() for at in starts]
 
 
-def operated(program: Program, name: str, operation: Operation, **values: Any) -> Program:
-    """The program with an operation in it, tried on a fresh network: forward, backward.
+def operated(
+    program: Program, name: str, operation: Operation, *, first: bool = False, **values: Any
+) -> Program:
+    """The program with an operation in it, tried on a fresh network: forward, backward. It is the
+    last of the program's changes, or the `first`, where it makes layers anew that others hang on.
 
     Raises NotApplicable with the reason where it does not fit.
     """
     change = Surgery(operation)
-    model, _ = program.start(0)
-    few = program.few()
+    changes = (change, *program.changes) if first else (*program.changes, change)
+    model = program.make_model(0)
     try:
-        edited = change(model, few)
-        _alive(program, model, few)
+        made = program.change(model, changes, 0)
+        _alive(program, model, program.few())
     except TrainwrightError as error:
         raise refused(name, str(error.what)) from None
-    lines = tuple(getattr(edited, "lines", ()))
-    return program.after(Done(name=name, values=values, lines=lines),
-                         changes=(*program.changes, change))  # fmt: skip
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:  # a forward that names sizes
+        why = phrase("the edited network does not run: {reason}", reason=shown(str(error)))
+        raise refused(name, why) from None
+    lines = tuple(getattr(made[0 if first else -1], "lines", ()))
+    return program.after(Done(name=name, values=values, lines=lines), changes=changes)
 
 
 def bare_head(program: Program) -> Program:

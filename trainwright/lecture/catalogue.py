@@ -15,7 +15,9 @@ SOURCES: Mapping[str, str] = {
     "C08": "Bengio et al. 1994; Glorot & Bengio 2010",
     "C09": "Bengio et al. 1994; Pascanu et al. 2013, arXiv:1211.5063",
     "C10": "He et al. 2016, arXiv:1603.05027",
+    "C11": "Pascanu et al. 2013, arXiv:1211.5063",
     "C12": "Ioffe & Szegedy 2015, arXiv:1502.03167; Wu & He 2018, arXiv:1803.08494",
+    "C13": "Geman et al. 1992; Neyshabur et al. 2015, arXiv:1412.6614",
 }
 
 
@@ -37,7 +39,11 @@ _IN_ORDER = (
     _claim("C08", "depth"),
     _claim("C09", "depth"),
     _claim("C10", "depth"),
+    _claim("C11", "clipping"),
     _claim("C12", "normalisation"),
+    _claim("C13", "capacity"),
+    _claim("C14", "capacity"),
+    _claim("C18", "capacity"),
 )
 CLAIMS: Mapping[str, Claim] = {one.code: one for one in _IN_ORDER}
 

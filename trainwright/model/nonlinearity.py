@@ -34,13 +34,16 @@ FLAT: Mapping[str, tuple[float | None, float | None, bool]] = {
     "glu": (None, None, False), "softshrink": (None, None, False),
     "hardshrink": (None, None, False), "clamp": (None, None, False),
     "clamp_min": (None, None, False), "clip": (None, None, False),
+    "softmin": (None, None, False), "exp": (None, None, False), "expm1": (None, None, False),
+    "sinh": (None, None, False), "cosh": (None, None, False), "square": (None, None, False),
+    "pow": (None, None, False),
 }  # fmt: skip
 
 
 def nonlinearity(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Nonlinearity | None:
     """The non-linearity that a call of the function `name` applies; None when it is none."""
     name = "silu" if name == "swish" else name.rstrip("_") if not name.startswith("_") else name
-    if name not in FLAT:
+    if name not in FLAT or (name == "pow" and not _is_power(args, kwargs)):
         return None
     low, high, rectifies = FLAT[name]
     if name == "leaky_relu":
@@ -64,3 +67,10 @@ def nonlinearity(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> N
         rectifies = low == 0.0 and high is None
         name = "relu" if rectifies else "clamp"
     return Nonlinearity(name=name, low=low, high=high, rectifies=rectifies)
+
+
+def _is_power(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """x ** 3, not 3 ** x, nor x ** 1."""
+    exponent = kwargs.get("exponent", args[1] if len(args) > 1 else None)
+    turned = bool(args) and isinstance(args[0], (int, float))
+    return isinstance(exponent, (int, float)) and exponent != 1 and not turned

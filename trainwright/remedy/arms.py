@@ -1,7 +1,9 @@
 """How are two targets run side by side? The same seeds for both, so that split, order and, where
 shapes allow, the start are the same; each run in its own process, as many as there are cores."""
 
+import math
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 
 from trainwright.core.errors import TrainwrightError
+from trainwright.core.facts import ScoreFacts
 from trainwright.core.phrases import phrase
 from trainwright.edit.edit import Target
 from trainwright.exam.arms import LEAST_R2
@@ -22,7 +25,7 @@ from trainwright.remedy.proof import (
     looks_for,
     prove,
 )
-from trainwright.remedy.visit import visit
+from trainwright.remedy.visit import known_of, visit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,18 +53,27 @@ def compare_targets(
     processes: int | None = None,
     tell: Tell = lambda ended: None,
     names: tuple[str, str] = ("before", "after"),
+    known: ScoreFacts | None = None,
+    past: str = "",
+    deadline: float = math.inf,
 ) -> Comparison:
     """`second` against `first` on the held-out split that each run ends with.
 
-    Pairs are added until the answer is clear, at most `seeds`. A run that crashes or leaves the
-    numbers counts as one that learned nothing. Raises TrainwrightError when no arm ends in a
-    score, with the first arm's own reason.
+    Pairs are added until the answer is clear, at most `seeds`, and none after `deadline` on
+    `time.perf_counter`'s clock; the first FEWEST_PAIRS are run in any case. A run that crashes or
+    leaves the numbers counts as the best constant answer. `known` is what can be had on these data,
+    found out where it is left out; `past` is the file of `remedy.past`.
+
+    Raises TrainwrightError when no arm ends in a score, with the first arm's own reason.
     """
     _check(seeds)
     outcomes: dict[tuple[int, int], Outcome] = {}
     chosen: list[str] = [metric] if metric else []
     resolutions: list[float] = []
+    constants: list[float] = []
     reasons: list[str] = []
+    known = known or known_of(first, allow_code=allow_code)
+    how = {"metric": metric, "allow_code": allow_code, "known": known, "past": past}
     found: Comparison | None = None
     planned = looks_for(seeds)
     with _workers(processes, (first, second)) as run_all:
@@ -69,10 +81,11 @@ def compare_targets(
             have = planned[look - 1] if look else 0
             jobs = [(arm, target, first_seed + k) for k in range(have, pairs)
                     for arm, target in enumerate((first, second))]  # fmt: skip
-            for arm, done in run_all(jobs, metric=metric, allow_code=allow_code):
+            for arm, done in run_all(jobs, **how):
                 outcomes[arm, done.outcome.seed] = done.outcome
                 chosen += [done.metric] if done.metric else []
                 resolutions += [done.resolution] if done.resolution else []
+                constants += [done.constant] if done.constant is not None else []
                 reasons += [done.reason] if done.reason else []
                 tell(Ended(arm=arm, outcome=done.outcome))
             if not chosen:
@@ -84,8 +97,9 @@ def compare_targets(
                 )  # fmt: skip
             found = _judged(outcomes, first_seed, pairs, look, seeds, names, chosen[0],
                             resolution=min(resolutions, default=0.0), finding=finding,
+                            constant=min(constants, default=None),
                             margin=margin, notes=tuple(dict.fromkeys(reasons)))  # fmt: skip
-            if is_clear(found):
+            if is_clear(found) or time.perf_counter() > deadline:
                 break
     assert found is not None, planned
     return found
@@ -103,17 +117,18 @@ def _check(seeds: int) -> None:
 def _judged(
     outcomes: dict[tuple[int, int], Outcome], first_seed: int, pairs: int, look: int, most: int,
     names: tuple[str, str], metric: str, *, resolution: float, finding: str, margin: float,
-    notes: tuple[str, ...],
+    constant: float | None, notes: tuple[str, ...],
 ) -> Comparison:  # fmt: skip
     arms = [
         Arm(name=names[arm],
             outcomes=tuple(outcomes[arm, first_seed + k] for k in range(pairs)))
         for arm in (0, 1)
     ]  # fmt: skip
-    known = [o.score for arm in arms for o in arm.outcomes if o.score is not None]
+    scores = [o.score for arm in arms for o in arm.outcomes if o.score is not None]
+    worst = min([0.0, *scores]) if constant is None else constant
     return prove(
         arms[0], arms[1], metric=metric, most=most, look=look, notes=notes, finding=finding,
-        worst=min([0.0, *known]), resolution=resolution, margin=margin,
+        worst=worst, resolution=resolution, margin=margin,
     )  # fmt: skip
 
 
@@ -122,12 +137,13 @@ def _judged(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """A run that is over: its outcome, which metric was read, the metric's smallest step, and why
-    there is no score."""
+    """A run that is over: its outcome, which metric was read, the metric's smallest step, what the
+    best constant answer scores, and why there is no score."""
 
     outcome: Outcome
     metric: str = ""
     resolution: float = 0.0
+    constant: float | None = None
     reason: str = ""
 
 
@@ -186,9 +202,12 @@ def _one_thread_each() -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def run_one(target: Target, seed: int, *, metric: str | None, allow_code: bool) -> Done:
+def run_one(
+    target: Target, seed: int, *, metric: str | None = None, allow_code: bool = False,
+    known: ScoreFacts | None = None, past: str = "",
+) -> Done:  # fmt: skip
     """One training, judged and diagnosed; a crash is an outcome."""
-    seen = visit(target, seed, metric=metric, allow_code=allow_code)
+    seen = visit(target, seed, metric=metric, allow_code=allow_code, known=known, past=past)
     score = seen.score
     if seen.metric == "r2" and score is not None:
         score = max(LEAST_R2, score)
@@ -196,4 +215,6 @@ def run_one(target: Target, seed: int, *, metric: str | None, allow_code: bool) 
         seed=seed, score=score, state=seen.state, seconds=seen.seconds,
         num_parameters=seen.num_parameters, open=tuple(f.code for f in seen.diagnosis.findings),
     )  # fmt: skip
-    return Done(outcome=outcome, metric=seen.metric, resolution=seen.resolution, reason=seen.reason)
+    same = seen.known if seen.known is not None and seen.known.metric == seen.metric else None
+    return Done(outcome=outcome, metric=seen.metric, resolution=seen.resolution, reason=seen.reason,
+                constant=same.constant if same is not None else None)  # fmt: skip

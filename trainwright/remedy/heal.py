@@ -1,64 +1,53 @@
-"""How is a training made healthy? Diagnose, apply one remedy, train, look whether it helped; keep
-what did and go on from there, best first; in the end prove the whole on fresh seeds."""
+"""How is a training made healthy? Diagnose, settle by exams what is not sure, apply remedies, look
+whether they helped, leave out what was not needed; in the end prove the whole on fresh seeds."""
 
-import heapq
-import itertools
-import math
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from trainwright.core.errors import TrainwrightError
 from trainwright.core.phrases import phrase
-from trainwright.edit.catalogue import edit_named, edits
-from trainwright.edit.edit import NotApplicable, Target, changes
+from trainwright.edit.catalogue import edit_named
+from trainwright.edit.edit import Target, changes
 from trainwright.edit.program import Done
-from trainwright.remedy.arms import compare_targets
-from trainwright.remedy.candidates import Candidate, candidates
+from trainwright.exam.ask import prepared
+from trainwright.exam.exam import Exam
+from trainwright.exam.rate import with_measured_rate
+from trainwright.exam.settle import settle
+from trainwright.recipe import Recipe
+from trainwright.remedy.arms import Ended, compare_targets
+from trainwright.remedy.past import forget, remember
 from trainwright.remedy.proof import Comparison
-from trainwright.remedy.visit import Visit, visit
+from trainwright.remedy.search import Node, Search, Step
+from trainwright.remedy.skill import is_well
+from trainwright.remedy.visit import Visit, known_of, visit
 
 State = Literal["healthy", "improved", "stuck", "left alone"]
-Judged = Literal["first", "better", "same", "worse", "failed", "not applicable"]
-GAIN = 0.02  # of skill: less is noise of one seed [assumed]
-NEAR = 0.05  # of skill short of what quick learners reach: near enough [assumed]
 BUDGET_RUNS = 10.0  # default budget, in runs of the target
 LEAST_SECONDS, MOST_SECONDS = 20.0, 300.0  # and its bounds
-LOST = -9.0  # skill of a run without a score
-UNKNOWN_GOOD = 0.9  # accuracy or R2 that is enough where nobody knows what can be had [assumed]
 PROOF_SHARE = 0.4  # of the budget is kept for the proof
+PRUNE_SHARE = 0.1  # and for leaving out what is not needed
+EXAM_SHARE = 0.1  # of the budget, for exams of what is not sure [assumed]
 FRESH = 1000  # seeds of the proof start here: none was used in the search
-PATIENCE = 12  # visits in a row without gain, then nothing more is hoped for [assumed]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One thing tried. `parent` is the number of the step that it was tried on, -1 for the first;
-    `skill` is 0 at the best constant answer and 1 at a perfect one."""
-
-    number: int
-    parent: int
-    remedy: str
-    code: str  # of the finding that asked for it; empty for what helps in general
-    judged: Judged
-    score: float | None = None
-    skill: float = 0.0
-    open: tuple[str, ...] = ()
-    seconds: float = 0.0
-    reason: str = ""
+Told = Step | Exam | Ended
+Tell = Callable[[Told], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Healing:
     """What became of it. `target` is the healed recipe or program (the given one, where nothing
-    helped), `done` the edits in it, `proof` both on fresh seeds."""
+    helped), `done` the edits in it, `kept` the number of its step, `proof` both on fresh seeds."""
 
     state: State
     before: Target
     target: Target
     steps: tuple[Step, ...]
+    kept: int = 0
     done: tuple[Done, ...] = ()
+    exams: tuple[Exam, ...] = ()
     proof: Comparison | None = None
     metric: str = ""
     seconds: float = 0.0
@@ -71,148 +60,6 @@ class Healing:
         return tuple(line for done in self.done for line in done.lines)
 
 
-Tell = Callable[[Step], None]
-Prove = Callable[[Target, Target], Comparison]
-
-
-@dataclass(slots=True)
-class _Node:
-    """A target that was trained."""
-
-    step: Step
-    target: Target
-    seen: Visit
-
-
-@dataclass(slots=True)
-class _Search:
-    """Best first over edited targets, each trained once on the same seed."""
-
-    seed: int
-    deadline: float
-    allow_code: bool
-    without: frozenset[str]
-    tell: Tell
-    nodes: list[_Node] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
-    queue: list[tuple[float, int, _Node, Candidate]] = field(default_factory=list)
-    tried: set[tuple[str, ...]] = field(default_factory=set)
-    _count: itertools.count = field(default_factory=itertools.count)
-    _idle: int = 0
-
-    def first(self, target: Target) -> _Node:
-        seen = visit(target, self.seed, allow_code=self.allow_code)
-        node = self._node(target, seen, "first", skill=skill(seen, seen))
-        self._keep(node)
-        return node
-
-    def run(self) -> None:
-        """Until the best node is healthy, the time is over, or nothing is left to try."""
-        while self.queue and not is_well(self.best.seen) and self._idle < PATIENCE:
-            if time.perf_counter() + self.best.seen.seconds > self.deadline:
-                break
-            _, _, node, candidate = heapq.heappop(self.queue)
-            self._try(node, candidate)
-
-    @property
-    def best(self) -> _Node:
-        return max(self.nodes, key=lambda n: (round(n.step.skill / GAIN), -len(n.step.open),
-                                              -n.step.number))  # fmt: skip
-
-    def _try(self, node: _Node, candidate: Candidate) -> None:
-        table = edits()
-        if candidate.remedy not in table or candidate.remedy in self.without:
-            return
-        path = (*_names(self.nodes[0].target, node.target), candidate.remedy)
-        key = tuple(sorted(path))
-        if key in self.tried:
-            return
-        self.tried.add(key)
-        try:
-            edited = table[candidate.remedy].apply(node.target, candidate.context)
-        except NotApplicable as error:
-            self._untried(node, candidate, "not applicable", str(error.what))
-        except Exception as error:  # an edit that a foreign network breaks is one that did not help
-            self._untried(node, candidate, "failed", f"{type(error).__name__}: {error}"[:200])
-        else:
-            self._look(node, candidate, edited)
-
-    def _look(self, node: _Node, candidate: Candidate, edited: Target) -> None:
-        """Trains the edited target; it is gone on from unless it is worse and closed nothing."""
-        seen = visit(edited, self.seed, allow_code=self.allow_code)
-        reached = skill(seen, self.nodes[0].seen)
-        gained = reached - node.step.skill
-        judged: Judged = ("failed" if seen.score is None else "better" if gained > GAIN
-                          else "worse" if gained < -GAIN else "same")  # fmt: skip
-        self._idle = 0 if reached - self.best.step.skill > GAIN else self._idle + 1
-        found = self._node(edited, seen, judged, skill=reached, parent=node.step.number,
-                           candidate=candidate)  # fmt: skip
-        if judged in ("better", "same") or _closed(node, found, candidate):
-            self._keep(found)
-
-    def _untried(self, node: _Node, candidate: Candidate, judged: Judged, reason: str) -> None:
-        self._tell(Step(number=len(self.steps), parent=node.step.number, remedy=candidate.remedy,
-                        code=candidate.code, judged=judged, reason=reason))  # fmt: skip
-
-    def _node(
-        self, target: Target, seen: Visit, judged: Judged, *, skill: float, parent: int = -1,
-        candidate: Candidate | None = None,
-    ) -> _Node:  # fmt: skip
-        step = Step(
-            number=len(self.steps), parent=parent, judged=judged, score=seen.score,
-            remedy=candidate.remedy if candidate is not None else "",
-            code=candidate.code if candidate is not None else "", skill=skill,
-            open=tuple(f.code for f in seen.diagnosis.findings), seconds=seen.seconds,
-            reason=seen.reason,
-        )  # fmt: skip
-        self._tell(step)
-        return _Node(step=step, target=target, seen=seen)
-
-    def _keep(self, node: _Node) -> None:
-        """What could be tried on it is queued."""
-        self.nodes.append(node)
-        for other in candidates(node.seen, short=not is_well(node.seen)):
-            priority = node.step.skill + other.chance
-            heapq.heappush(self.queue, (-priority, next(self._count), node, other))
-
-    def _tell(self, step: Step) -> None:
-        self.steps.append(step)
-        self.tell(step)
-
-
-def _closed(parent: _Node, node: _Node, candidate: Candidate) -> bool:
-    """Did the finding go that asked for the edit? Then others may be what is left."""
-    return bool(candidate.code) and candidate.code in parent.step.open and (
-        candidate.code not in node.step.open and node.seen.score is not None
-    )  # fmt: skip
-
-
-def _names(before: Target, after: Target) -> tuple[str, ...]:
-    return tuple(f"{done.name}{done.values or ''}" for done in changes(before, after))
-
-
-def skill(seen: Visit, first: Visit) -> float:
-    """Of a score, 0 at the best constant answer and 1 at a perfect one; below 0 by powers of ten,
-    so that R2 of -20 is seen to be better than -200. LOST without a score."""
-    if seen.score is None:
-        return LOST
-    known = first.known
-    constant = known.constant if known is not None else 0.0
-    share = (seen.score - constant) / max(1e-9, 1.0 - constant)
-    return share if share >= 0 else -math.log10(1.0 - share)
-
-
-def is_well(seen: Visit) -> bool:
-    """Nothing wrong found, and no quick learner is clearly better."""
-    if not seen.diagnosis.healthy or seen.score is None or seen.state == "failed":
-        return False
-    known = seen.known
-    if known is None or known.reference is None:
-        return seen.score >= UNKNOWN_GOOD
-    slack = 2 * (known.reference_sd or 0.0) + NEAR * max(0.0, 1.0 - known.constant)
-    return seen.score >= known.reference - slack
-
-
 def heal(
     target: Target,
     *,
@@ -221,50 +68,64 @@ def heal(
     seed: int = 0,
     allow_code: bool = False,
     without: Collection[str] = (),
-    tell: Tell = lambda step: None,
+    folder: Path | None = None,
+    tell: Tell = lambda told: None,
 ) -> Healing:
-    """Diagnoses and mends, within `budget` seconds (ten runs of the target, 20 s to 5 minutes).
+    """Diagnoses and mends, within `budget` seconds (ten runs of the target, 20 s to 5 minutes); the
+    proof's first three pairs are run in any case, without which nothing could be kept.
 
     A healthy target is left alone; remedies in `without` are not tried. Ctrl-C ends the search and
-    gives what was found; what the proof does not bear out is not kept. Raises TrainwrightError when
-    the target cannot be trained even once, and for a name in `without` that no remedy has.
+    gives what was found; what the proof does not bear out is not kept. A heal of a recipe that was
+    stopped goes on where it was when it is begun again with the same `folder`. Raises
+    TrainwrightError when the target cannot be trained even once, and for a name in `without` that
+    no remedy has.
     """
-    began = time.perf_counter()
     for name in without:
         edit_named(name)  # a wrong name is said before anything is trained
-    search = _Search(seed=seed, deadline=float("inf"), allow_code=allow_code, tell=tell,
-                     without=frozenset(without))  # fmt: skip
-    first = search.first(target)
+    began = time.perf_counter()
+    past = ""
+    if isinstance(target, Recipe):
+        if target.algorithm.learning_rate == "measured":
+            target, _ = with_measured_rate(target, allow_code=allow_code)
+        past = remember(target, folder)
+    known = known_of(target, allow_code=allow_code)
+
+    def look(edited: Target) -> Visit:
+        return visit(edited, seed, allow_code=allow_code, known=known, past=past)
+
+    search = Search(look=look, allow_code=allow_code, without=frozenset(without), tell=tell)
+    first = search.begin(target, look(target))
     _trainable(first.seen)
-    took = time.perf_counter() - began
-    if budget is None:
-        budget = min(MOST_SECONDS, max(LEAST_SECONDS, BUDGET_RUNS * took))
-    if is_well(first.seen):
-        return _result("left alone", search, first, began, proof=None)
-    search.deadline = began + (1 - PROOF_SHARE) * budget
-    notes: list[str] = []
+    budget = _budget(budget, time.perf_counter() - began)
+    best, exams, proof, notes = first, (), None, list[str]()
     try:
-        search.run()
-    except KeyboardInterrupt:
-        notes.append(phrase("stopped by you; what was found until then is shown"))
-    best = search.best
-    if best is first:
-        return _result("stuck", search, first, began, proof=None, notes=notes)
-    proof = None
-    if not notes and seeds:
-        try:
+        if not is_well(first.seen):
+            exams = _settled(search, EXAM_SHARE * budget, allow_code, tell)
+            kept = PROOF_SHARE if seeds else 0.0
+            search.run(began + (1 - kept - PRUNE_SHARE) * budget)
+            best = search.prune(began + (1 - kept) * budget)
+        if best is not first and seeds:
             proof = compare_targets(
                 target, best.target, seeds=seeds, first_seed=FRESH, allow_code=allow_code,
-                finding=first.step.open[0] if first.step.open else "",
-                names=(phrase("before"), phrase("after")),
+                finding=first.step.open[0] if first.step.open else "", known=known, past=past,
+                names=(phrase("before"), phrase("after")), deadline=began + budget, tell=tell,
             )  # fmt: skip
-        except KeyboardInterrupt:
-            notes.append(phrase("stopped by you before the proof"))
+        forget(past)  # it is over: nothing is left to go on with
+    except KeyboardInterrupt:
+        best = search.best if best is first else best
+        notes.append(phrase("stopped by you; what was found until then is shown, not proven"))
+    if best is first and len(search.steps) == 1 and not is_well(first.seen) and not notes:
+        notes.append(phrase("no time was left for a remedy: one run takes {seconds} s",
+                            seconds=f"{first.seen.seconds:.3g}"))  # fmt: skip
     if proof is not None and proof.verdict not in ("cured", "helped"):
         notes.append(phrase("what helped on the first seed is not proven on fresh ones"))
-        return _result("stuck", search, first, began, proof=proof, notes=notes)
-    state: State = "healthy" if is_well(best.seen) else "improved"
-    return _result(state, search, best, began, proof=proof, notes=notes)
+        best = first
+    return Healing(
+        state=_state(first, best), before=target, target=best.target, steps=tuple(search.steps),
+        kept=best.step.number, done=changes(target, best.target), exams=exams, proof=proof,
+        metric=best.seen.metric, seconds=time.perf_counter() - began, open=best.step.open,
+        notes=tuple(notes),
+    )  # fmt: skip
 
 
 def _trainable(seen: Visit) -> None:
@@ -276,13 +137,28 @@ def _trainable(seen: Visit) -> None:
         )
 
 
-def _result(
-    state: State, search: _Search, node: _Node, began: float, *, proof: Comparison | None,
-    notes: list[str] | None = None,
-) -> Healing:  # fmt: skip
-    before = search.nodes[0].target
-    return Healing(
-        state=state, before=before, target=node.target, steps=tuple(search.steps),
-        done=changes(before, node.target), proof=proof, metric=node.seen.metric,
-        seconds=time.perf_counter() - began, open=node.step.open, notes=tuple(notes or ()),
-    )  # fmt: skip
+def _budget(asked: float | None, one_run: float) -> float:
+    return asked or min(MOST_SECONDS, max(LEAST_SECONDS, BUDGET_RUNS * one_run))
+
+
+def _state(first: Node, best: Node) -> State:
+    if best is first:
+        return "left alone" if is_well(first.seen) else "stuck"
+    return "healthy" if is_well(best.seen) else "improved"
+
+
+def _settled(search: Search, seconds: float, allow_code: bool, tell: Tell) -> tuple[Exam, ...]:
+    """The exams that the first diagnosis left open, taken; what is tried first follows them."""
+    first = search.nodes[0]
+    seen = first.seen
+    try:
+        program, terms = prepared(first.target, allow_code=allow_code)
+        found, exams = settle(
+            program, seen.diagnosis, budget=seconds, terms=replace(terms, history=seen.history),
+            history=seen.history, told=tell,
+        )  # fmt: skip
+    except Exception:  # no experiment fits a foreign network: remedies are tried all the same
+        return ()
+    if exams:
+        search.settled(replace(first, seen=replace(seen, diagnosis=found)))
+    return exams

@@ -48,7 +48,8 @@ class Comparison:
     positive when the second is better; `interval` the t interval of it at the level that this look
     was allowed, `bootstrap` the 95 % percentile interval of the same mean.
 
-    `finding` is the code that the edit was to close: open in so many runs of each arm.
+    `finding` is the code that the edit was to close: open in so many runs of each arm. `worst` is
+    what a run without a score counts as.
     """
 
     verdict: ProofVerdict
@@ -63,6 +64,7 @@ class Comparison:
     open_after: int = 0
     looks: int = 1
     seconds: float = 0.0
+    worst: float = 0.0
     notes: tuple[str, ...] = ()
 
 
@@ -146,7 +148,8 @@ def prove(
         effect=float(values.mean()) if len(values) else math.nan, interval=interval,
         bootstrap=bootstrap_interval(values), n=len(values), arms=(first, second),
         finding=finding, open_before=before, open_after=after, looks=number + 1,
-        seconds=sum(o.seconds for arm in (first, second) for o in arm.outcomes), notes=notes,
+        seconds=sum(o.seconds for arm in (first, second) for o in arm.outcomes), worst=worst,
+        notes=notes,
     )  # fmt: skip
 
 

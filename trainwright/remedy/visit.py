@@ -2,7 +2,7 @@
 and what the next edit may know; a crash is an outcome, no error."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -18,11 +18,14 @@ from trainwright.core.task import LOWER_IS_BETTER
 from trainwright.edit.edit import Target
 from trainwright.edit.loop import Trained, train
 from trainwright.edit.program import Program
+from trainwright.exam.rate import with_measured_rate
 from trainwright.recipe import Recipe
+from trainwright.remedy.past import trained
+from trainwright.run.assemble import assemble
 from trainwright.run.attach import Watch
-from trainwright.run.begin import run_in_memory
+from trainwright.run.facts import facts_of
 from trainwright.run.recall import judge_stored
-from trainwright.watch.share import SHARE
+from trainwright.run.surroundings import own_randomness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,19 +53,45 @@ class Visit:
 
 
 def visit(
-    target: Target, seed: int, *, metric: str | None = None, allow_code: bool = False
+    target: Target,
+    seed: int,
+    *,
+    metric: str | None = None,
+    allow_code: bool = False,
+    known: ScoreFacts | None = None,
+    past: str = "",
 ) -> Visit:
-    """Trains and diagnoses once. Raises nothing but KeyboardInterrupt and wrong use of `metric`."""
+    """Trains and diagnoses once. `known` is what `known_of` says can be had on a recipe's data, and
+    `past` the file of `remedy.past`.
+
+    Raises nothing but KeyboardInterrupt and wrong use of `metric`.
+    """
     try:
         if isinstance(target, Program):
             return _visit_program(target, seed)
-        return _visit_recipe(target, seed, metric, allow_code)
+        return _visit_recipe(target, seed, metric, allow_code, known, past)
     except _NoMetric:
         raise
     except Exception as error:  # users' networks may raise anything
         reason = str(error) if isinstance(error, TrainwrightError) else (
             f"{type(error).__name__}: {error}")  # fmt: skip
         return Visit(seed=seed, score=None, state="failed", reason=reason[:300])
+
+
+def known_of(target: Target, *, allow_code: bool = False) -> ScoreFacts | None:
+    """What quick learners and the best constant answer reach on a recipe's data, in about a second;
+    None for a program, whose facts say it themselves, and where it cannot be found out."""
+    if isinstance(target, Program):
+        return None
+    try:
+        with own_randomness(target.seed):
+            assembly = assemble(target, allow_code=allow_code)
+            try:
+                return facts_of(assembly, reference=True).score
+            finally:
+                assembly.prepared.close()
+    except Exception:  # the run says better what is wrong
+        return None
 
 
 class _NoMetric(TrainwrightError):
@@ -93,12 +122,16 @@ def _visit_program(program: Program, seed: int) -> Visit:
     )  # fmt: skip
 
 
-def _visit_recipe(recipe: Recipe, seed: int, metric: str | None, allow_code: bool) -> Visit:
-    """A whole run in memory, judged and diagnosed as any."""
+def _visit_recipe(
+    recipe: Recipe, seed: int, metric: str | None, allow_code: bool, known: ScoreFacts | None,
+    past: str,
+) -> Visit:  # fmt: skip
+    """A whole run apart from the user's store, judged and diagnosed as any."""
     seeded = recipe.model_copy(update={"seed": seed, "baselines": False})
-    execution = run_in_memory(seeded, command="compare", allow_code=allow_code, watch_budget=SHARE)
-    record = execution.record
-    readings, _ = execution.store.readings(record.id)
+    if seeded.algorithm.learning_rate == "measured":
+        seeded, _ = with_measured_rate(seeded, allow_code=allow_code)
+    record, readings = trained(seeded, past, allow_code=allow_code)
+    record = _with_known(record, known)
     found, history = judge_stored(record, readings)
     name, value, count = _score(record, metric)
     return Visit(
@@ -106,6 +139,17 @@ def _visit_recipe(recipe: Recipe, seed: int, metric: str | None, allow_code: boo
         num_parameters=record.num_parameters, diagnosis=found, facts=record.facts, history=history,
         resolved=record.resolved, resolution=1 / count if name == "accuracy" and count else 0.0,
     )  # fmt: skip
+
+
+def _with_known(record: RunRecord, known: ScoreFacts | None) -> RunRecord:
+    """The record with what can be had on its data."""
+    facts = record.facts
+    if known is None or facts is None or facts.score is None:
+        return record
+    score = replace(facts.score, reference=known.reference, constant=known.constant,
+                    reference_name=known.reference_name,
+                    reference_sd=known.reference_sd)  # fmt: skip
+    return replace(record, facts=replace(facts, score=score))
 
 
 def _score(record: RunRecord, metric: str | None) -> tuple[str, float | None, int]:

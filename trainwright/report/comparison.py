@@ -80,7 +80,7 @@ def finding_words(found: Comparison) -> str:
 
 def scores(found: Comparison) -> list[tuple[float, float]]:
     """What each pair counts as, larger is better: a run without a score as the worst."""
-    worst = _worst(found)
+    worst = found.worst
     return [(worst if a.score is None else a.score, worst if b.score is None else b.score)
             for a, b in zip(*(arm.outcomes for arm in found.arms), strict=True)]  # fmt: skip
 
@@ -89,13 +89,7 @@ def counted_words(found: Comparison) -> str:
     """What a run without a score counts as; empty where each has one."""
     if all(o.score is not None for arm in found.arms for o in arm.outcomes):
         return ""
-    return say("compare_page.counted", worst=f"{_worst(found):.4g}")
-
-
-def _worst(found: Comparison) -> float:
-    """The worst score of all, at most 0: as `remedy/arms.py` counts."""
-    known = [o.score for arm in found.arms for o in arm.outcomes if o.score is not None]
-    return min([0.0, *known])
+    return say("compare_page.counted", worst=f"{found.worst:.4g}")
 
 
 def cost_words(found: Comparison) -> str:

@@ -3,6 +3,7 @@ question to what it moved; and why others were not taken."""
 
 from importlib.metadata import version
 
+from trainwright.core.diagnosis import Diagnosis
 from trainwright.core.words import language, say
 from trainwright.exam.ask import Asked
 from trainwright.exam.exam import Exam
@@ -21,14 +22,21 @@ def render_exams(asked: Asked, *, title: str = "") -> str:
     body = tag(
         "body",
         tag("header", tag("h1", said)),
-        tag("main", *(_card(one, asked) for one in asked.exams), _skipped(asked)),
+        tag(
+            "main",
+            *(exam_section(one, asked.before, asked.after) for one in asked.exams),
+            _skipped(asked),
+        ),
         made_by(version("trainwright")),
     )
     return "<!doctype html>\n" + tag("html", head(said), body, lang=language())
 
 
-def _card(one: Exam, asked: Asked) -> Html:
-    moved = moved_lines(one, asked.before, asked.after) or [say("exams.card.nothing")]
+def exam_section(
+    one: Exam, before: Diagnosis | None = None, after: Diagnosis | None = None
+) -> Html:
+    """An exam's question, answer, pictures, and which findings it moved."""
+    moved = moved_lines(one, before, after) or [say("exams.card.nothing")]
     drawn = [captioned(f"{one.name}-{at}", part) for at, part in enumerate(one.pictures)]
     return tag(
         "section",

@@ -14,11 +14,12 @@ from trainwright.core.errors import TrainwrightError, did_you_mean, shown
 from trainwright.core.knob import KnobInfo
 from trainwright.core.task import LOWER_IS_BETTER, METRICS
 from trainwright.core.words import known_codes, say
-from trainwright.report import phrases, rule_pages
+from trainwright.report import phrases, remedy_pages, rule_pages
 from trainwright.report import rule_words as words
 from trainwright.report.markup import visible
 
 Kind = Literal["knob", "metric", "column", "rule", "reading", "remedy"]
+REMEDIES = "remedies"  # the word that lists them
 _SOURCE = re.compile(r"\[((?:paper|measured|assumed|source)[^\]]*)\]", re.IGNORECASE)
 
 
@@ -64,7 +65,7 @@ class Explanation:
 def explain(topic: str, knobs: Iterable[KnobInfo]) -> Explanation:
     """The explanation of a rule (code or name), of a knob (full path, or its last part where that
     is unique), of a metric, a column of the report and of `show`, a reading, or a remedy; looked
-    for in this order.
+    for in this order. `remedies` lists all of those.
 
     Raises TrainwrightError with near names when nothing or too much is found.
     """
@@ -92,7 +93,10 @@ def explain(topic: str, knobs: Iterable[KnobInfo]) -> Explanation:
     if reading is not None:
         return _of_reading(reading)
     if word in rule_pages.remedy_codes():
-        return Explanation(topic=word, kind="remedy", what=words.remedy_words(word))
+        return _of_remedy(word)
+    if word == REMEDIES:
+        return Explanation(topic=word, kind="remedy", what=say("explain.remedy.all"),
+                           more=tuple(remedy_pages.list_rows()))  # fmt: skip
     lasts = [info.path.rpartition(".")[2] for info in infos]
     names = dict.fromkeys([*topics(infos), *lasts])
     group = [info.path for info in infos if info.path.startswith(f"{word}.")]
@@ -112,7 +116,7 @@ def topics(knobs: Iterable[KnobInfo]) -> list[str]:
     pages = rule_pages.rule_pages()
     found = [
         *paths, *metric_names(), *column_names(), *(page.code for page in pages),
-        *(page.name for page in pages), *rule_pages.remedy_codes(),
+        *(page.name for page in pages), *rule_pages.remedy_codes(), REMEDIES,
         *(code for code in rule_pages.reading_codes() if code not in taken),
     ]  # fmt: skip
     return list(dict.fromkeys(found))
@@ -178,6 +182,12 @@ def _of_rule(page: rule_pages.RulePage) -> Explanation:
         topic=page.code, kind="rule", title=names, what=page.what,
         more=tuple(rule_pages.spoken_sections(page)),
     )  # fmt: skip
+
+
+def _of_remedy(name: str) -> Explanation:
+    page = remedy_pages.remedy_page(name)
+    return Explanation(topic=name, kind="remedy", what=page.does,
+                       more=tuple(remedy_pages.spoken_rows(page)))  # fmt: skip
 
 
 def _of_reading(code: str) -> Explanation:

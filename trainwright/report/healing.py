@@ -17,9 +17,11 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from trainwright.core.words import say
+from trainwright.exam.exam import Exam
 from trainwright.recipe import Recipe, diff, render
-from trainwright.remedy.heal import BUDGET_RUNS, LEAST_SECONDS, MOST_SECONDS, Healing, Step, Tell
-from trainwright.report import comparison
+from trainwright.remedy.heal import BUDGET_RUNS, LEAST_SECONDS, MOST_SECONDS, Healing, Tell, Told
+from trainwright.remedy.search import Step
+from trainwright.report import comparison, exams
 from trainwright.report import format as show
 from trainwright.report import remedy_tree as trees
 from trainwright.report.boxes import fitted, plain_text
@@ -39,36 +41,54 @@ SIGNS = {"healthy": "✓", "improved": "✓", "stuck": "✗", "left alone": "✓
 def progress(stream: TextIO, *, quiet: bool, budget: float | None = None) -> Iterator[Tell]:
     """What is told each step: on a terminal a tree grows over a clock of the `budget` in seconds,
     elsewhere each step is a line."""
-    steps: list[Step] = []
     if quiet:
-        yield steps.append
+        yield lambda told: None
         return
     console = Console(file=stream, highlight=False, emoji=False)
     if not stream.isatty():
+        steps: list[Step] = []
 
-        def say_line(step: Step) -> None:
-            steps.append(step)
-            console.print(trees.plain_line(step, steps), markup=False, soft_wrap=True)
+        def say_line(told: Told) -> None:
+            if isinstance(told, Step):
+                steps.append(told)
+            console.print(_line_of(told, steps), markup=False, soft_wrap=True)
 
         yield say_line
         return
-    growing = Growing(steps=steps, budget=budget)
+    growing = Growing(budget=budget)
     with Live(growing, console=console, transient=True, refresh_per_second=8):
         yield growing.tell
 
 
+def _line_of(told: Told, steps: Sequence[Step]) -> str:
+    """A step, an exam, or a run of the proof in one line."""
+    if isinstance(told, Step):
+        return trees.plain_line(told, steps)
+    if isinstance(told, Exam):
+        return f"? {exams.question_words(told)} {exams.answer_words(told)}"
+    outcome = told.outcome
+    score = show.share(outcome.score) if outcome.score is not None else say("healing.judged.failed")
+    arm = say(f"healing.head.{('before', 'after')[told.arm]}")
+    return f"= {say('healing.proving', seed=outcome.seed, arm=arm, score=score)}"
+
+
 @dataclass(slots=True, kw_only=True)
 class Growing:
-    """The search as far as it is: the tree, in as many lines as the window has, and a clock."""
+    """The search as far as it is: the tree, in as many lines as the window has, and a clock with
+    what is going on beside it."""
 
-    steps: list[Step]
+    steps: list[Step] = field(default_factory=list)
     budget: float | None = None
     began: float = field(default_factory=time.perf_counter)
+    _last: str = ""
     _spinner: Spinner = field(default_factory=lambda: Spinner("dots"))
 
-    def tell(self, step: Step) -> None:
-        """One more step. Without a budget the search takes its own from how long the first took."""
-        self.steps.append(step)
+    def tell(self, told: Told) -> None:
+        """One thing more. Without a budget the search takes its own from how long the first run
+        took."""
+        if isinstance(told, Step):
+            self.steps.append(told)
+        self._last = "" if isinstance(told, Step) else _line_of(told, self.steps)
         if self.budget is None:
             usual = BUDGET_RUNS * (time.perf_counter() - self.began)
             self.budget = min(MOST_SECONDS, max(LEAST_SECONDS, usual))
@@ -77,7 +97,8 @@ class Growing:
         steps = tuple(self.steps)  # the search goes on meanwhile
         if steps:
             yield trees.tree(steps, in_lines(steps, max(3, console.size.height - 3)))
-        self._spinner.update(text=Text(self._clock(bool(steps)), style="dim"))
+        words = "  ".join(filter(None, (self._clock(bool(steps)), self._last)))
+        self._spinner.update(text=Text(words, style="dim", no_wrap=True, overflow="ellipsis"))
         yield self._spinner
 
     def _clock(self, begun: bool) -> str:
@@ -103,18 +124,19 @@ def in_lines(steps: Sequence[Step], most: int) -> set[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detail:
-    """How much is said: pairs of the proof, lines to change, what helped, codes that are left."""
+    """How much is said: pairs of the proof, lines to change, codes that are left, exams."""
 
     pairs: int
     lines: int
     left: int
+    exams: int
 
 
 _LEVELS = (
-    Detail(pairs=10, lines=16, left=4),
-    Detail(pairs=5, lines=8, left=3),
-    Detail(pairs=3, lines=6, left=2),
-    Detail(pairs=0, lines=4, left=1),
+    Detail(pairs=10, lines=16, left=4, exams=4),
+    Detail(pairs=5, lines=8, left=3, exams=3),
+    Detail(pairs=3, lines=6, left=2, exams=2),
+    Detail(pairs=0, lines=4, left=1, exams=1),
 )
 
 
@@ -131,7 +153,7 @@ class HealingBox:
         found = self.found
         parts: list[RenderableType] = [
             _text(f"{SIGNS[found.state]} {state_words(found)}", f"bold {STYLES[found.state]}"),
-            _text(score_words(found), "dim"),
+            _text(score_words(found), "dim"), *_asked(found, level),
             *_tried(found), *_changed(found, level), *_proof(found, level), *_left(found, level),
             *(_text(f"! {note}", "yellow") for note in found.notes),
             _text(say("healing.took", seconds=show.seconds(found.seconds)), "dim"),
@@ -147,6 +169,16 @@ def healing_card(found: Healing) -> RenderableType:
 def as_text(found: Healing, *, width: int = 100) -> str:
     """The same card as plain text, for `str()` and files."""
     return plain_text(healing_card(found), width=width)
+
+
+def _asked(found: Healing, level: Detail) -> Iterator[RenderableType]:
+    """What exams settled, each in one line."""
+    if found.exams:
+        yield _head("healing.head.exams")
+    for one in found.exams[: level.exams]:
+        yield _indented(f"{say(f'exams.{one.name}.title')}: {exams.answer_words(one)}")
+    if len(found.exams) > level.exams:
+        yield _indented(say("report.and_more", count=len(found.exams) - level.exams), "dim")
 
 
 def _tried(found: Healing) -> Iterator[RenderableType]:
@@ -260,8 +292,9 @@ def plain(found: Healing) -> dict[str, object]:
         "steps": [
             {"number": s.number, "parent": s.parent, "remedy": s.remedy, "code": s.code,
              "judged": s.judged, "score": s.score, "skill": s.skill, "open": list(s.open),
-             "seconds": s.seconds, "reason": s.reason} for s in found.steps
+             "seconds": s.seconds, "reason": s.reason, "left_out": s.left_out} for s in found.steps
         ],
+        "exams": [exams.plain(one) for one in found.exams],
         "recipe": render(found.target, only_changed=True)
         if isinstance(found.target, Recipe) else None,
         "notes": list(found.notes), "seconds": round(found.seconds, 3),

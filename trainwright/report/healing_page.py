@@ -6,10 +6,12 @@ from importlib.metadata import version
 
 from trainwright.core.words import language, say
 from trainwright.recipe import Recipe, diff
-from trainwright.remedy.heal import Healing, Step
+from trainwright.remedy.heal import Healing
+from trainwright.remedy.search import Step
 from trainwright.report import format as show
 from trainwright.report import remedy_tree as trees
 from trainwright.report.comparison_page import compared
+from trainwright.report.exam_page import exam_section
 from trainwright.report.findings import with_code
 from trainwright.report.healing import lines_title, score_words, state_words, times_words
 from trainwright.report.markup import Child, Html, join, table, tag
@@ -29,6 +31,7 @@ def render_healing(found: Healing, *, title: str = "") -> str:
         ("proof", say("healing.head.proven"), _proof(found)),
         ("findings", say("healing.head.before_after"), _before_after(found)),
         ("search", say("healing.head.search"), _search(found)),
+        ("exams", say("healing.head.asked"), _exams(found)),
     )
     there = [(name, heading, content) for name, heading, content in wanted if content]
     links = [tag("a", heading, href=f"#{name}") for name, heading, _ in there]
@@ -123,6 +126,10 @@ def _search(found: Healing) -> Html | None:
     )
 
 
+def _exams(found: Healing) -> Html | None:
+    return join(*map(exam_section, found.exams)) if found.exams else None
+
+
 def _branch(step: Step, steps: Sequence[Step], kept: Collection[int]) -> Html:
     """The step's line, and below it what was tried on it."""
     below = trees.children(step, steps)
@@ -130,10 +137,15 @@ def _branch(step: Step, steps: Sequence[Step], kept: Collection[int]) -> Html:
     parts = (trees.step_asked(step), trees.step_open(step))
     said = tag(
         "span", tag("span", trees.SIGNS[step.judged], class_="sign"), " ",
-        tag("span", trees.step_name(step), class_="name", title=remedy_words(step.remedy) or None),
+        tag("span", trees.step_name(step), class_="name", title=_titled(step)),
         f"  {trees.step_result(step, steps)}",
         *(tag("span", f"  {part}", class_="soft") for part in parts if part),
         class_=kind,
     )  # fmt: skip
     return tag("li", said, tag("ul", *(_branch(one, steps, kept) for one in below)) if below
                else None)  # fmt: skip
+
+
+def _titled(step: Step) -> str | None:
+    """What its remedies do, for who rests the pointer on it."""
+    return " ".join(filter(None, map(remedy_words, step.remedies))) or None

@@ -87,7 +87,8 @@ def layer_values(history: History) -> dict[str, np.ndarray]:
             found["gradient"] = gradient
         if output is not None and output.shape[1] > 1:
             last = np.full((len(output), 1), np.nan)
-            found["gain"] = np.hstack([output[:, :-1] / output[:, 1:], last])
+            behind = np.where(output[:, 1:] == 0, np.nan, output[:, 1:])  # of nothing is no gain
+            found["gain"] = np.hstack([output[:, :-1] / behind, last])
         if update is not None and weight is not None:
             found["update"] = np.where(weight > 0, update / weight, np.nan)
         if dead is not None:

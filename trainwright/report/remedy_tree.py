@@ -8,7 +8,9 @@ from rich.text import Text
 from rich.tree import Tree
 
 from trainwright.core.words import say
-from trainwright.remedy.heal import GAIN, Healing, Step
+from trainwright.remedy.heal import Healing
+from trainwright.remedy.search import Step
+from trainwright.remedy.skill import GAIN
 from trainwright.report import format as show
 from trainwright.report.terminal import tame
 
@@ -36,14 +38,17 @@ def path_to(step: Step, steps: Sequence[Step]) -> tuple[Step, ...]:
 
 def kept_path(found: Healing) -> tuple[Step, ...]:
     """The first run and the remedies that were kept; the first run alone where none was."""
-    if found.state in ("left alone", "stuck"):
-        return found.steps[:1]
-    return path_to(best_step(found.steps), found.steps)
+    return path_to(found.steps[found.kept], found.steps)
 
 
 def kept_remedies(found: Healing) -> list[tuple[str, int]]:
-    """(remedy, how many times it was applied), in the order of the first."""
-    return list(Counter(step.remedy for step in kept_path(found)[1:]).items())
+    """(remedy, how many times it was applied), in the order of the first; what was left out again
+    is not counted."""
+    counts = Counter[str]()
+    for step in kept_path(found)[1:]:
+        for name in step.remedies:
+            counts[name] += -1 if step.left_out else 1
+    return [(name, times) for name, times in counts.items() if times > 0]
 
 
 def gain(step: Step, steps: Sequence[Step]) -> float | None:
@@ -63,8 +68,11 @@ def children(step: Step, steps: Sequence[Step]) -> list[Step]:
 
 
 def step_name(step: Step) -> str:
-    """The remedy's name; the first run is called so."""
-    return tame(step.remedy) if step.remedy else say("healing.first_run")
+    """The remedy's name; the first run is called so, and one left out again too."""
+    if not step.remedy:
+        return say("healing.first_run")
+    name = tame(step.remedy)
+    return say("healing.left_out", remedy=name) if step.left_out else name
 
 
 def step_result(step: Step, steps: Sequence[Step]) -> str:

@@ -1,6 +1,7 @@
 """How does a run come to be, and how is a stopped one taken up again? A recipe or a record becomes
 an Execution."""
 
+import secrets
 import time
 from dataclasses import replace
 
@@ -48,17 +49,23 @@ def begin(
     )
 
 
-def run_in_memory(
-    recipe: Recipe, *, command: str, allow_code: bool = False, watch_budget: float = 0.0
-) -> Execution:
-    """A whole run that leaves nothing behind, for experiments: trained, judged, and over.
+def run_in_memory(recipe: Recipe, *, command: str, allow_code: bool = False) -> Execution:
+    """A whole run that leaves nothing behind, unwatched; see `run_apart`."""
+    return run_apart(recipe, MemoryStore(), command=command, allow_code=allow_code)
+
+
+def run_apart(
+    recipe: Recipe, store: Store, *, command: str, allow_code: bool = False,
+    watch_budget: float = 0.0,
+) -> Execution:  # fmt: skip
+    """A whole run for experiments, in a store that users do not see: trained, judged, and over.
 
     A run answers Ctrl-C by ending in order; here it is raised again, so that what is around the run
     ends too.
     """
     execution = begin(
-        recipe, MemoryStore(), run_id=f"{command}-{recipe.seed}", listener=nobody, command=command,
-        allow_code=allow_code, keeps=False, watch_budget=watch_budget,
+        recipe, store, run_id=f"{command}-{recipe.seed}-{secrets.token_hex(4)}", listener=nobody,
+        command=command, allow_code=allow_code, keeps=False, watch_budget=watch_budget,
     )  # fmt: skip
     if execution.run(resume=False).state == "interrupted":
         raise KeyboardInterrupt

@@ -11,6 +11,7 @@ from trainwright.core.phrases import phrase
 from trainwright.core.words import say
 from trainwright.edit.surgery.anatomy import (
     ELEMENTWISE,
+    UNSUITED,
     Activation,
     Anatomy,
     Call,
@@ -58,16 +59,18 @@ def replace_activation(
     model: nn.Module, anatomy: Anatomy, old: str | None = None, new: str = "relu", *,
     head: bool = False,
 ) -> Edited:  # fmt: skip
-    """`new` wherever `old` runs (None: any elementwise one): modules, functions, methods of
+    """`new` wherever `old` runs (None: any that bends hidden units): modules, functions, methods of
     tensors, and what is fused into nn.TransformerEncoderLayer and nn.RNN. Left alone are what makes
-    the outputs (unless `head`), gates (unless `old` names them), and softmax.
+    the outputs (unless `head`), and gates, scales and the softmax of attention (unless `old` names
+    them).
 
     A function call is replaced wherever the forward reaches one, also in branches that the dry run
-    did not take; so are modules of torch that never ran.
+    did not take; so are modules of torch that never ran. A softmax, exponential or power that `old`
+    does not name is replaced only where the dry run saw it bend hidden units.
     Raises TrainwrightError where nothing of that kind runs, or for a name that is not known.
     """
     _known(new)
-    names = frozenset([old]) if old is not None else ELEMENTWISE - {new}
+    names = frozenset([old]) if old is not None else (ELEMENTWISE | UNSUITED) - {new}
     wanted = [
         a for a in anatomy.activations
         if a.name in names and not a.part_of
@@ -82,7 +85,8 @@ def replace_activation(
             do=phrase("name one of these; head=True includes what makes the outputs"),
         )
     with Record(model) as record:
-        changed, lines = _replace_modules(record, anatomy, wanted, names, new)
+        calls = _calls(model, anatomy, wanted)
+        changed, lines = _replace_modules(record, anatomy, wanted, calls, names, new)
         for layer in cells:
             module = model.get_submodule(layer.name)
             if hasattr(module, "mode"):
@@ -90,12 +94,10 @@ def replace_activation(
             record.attribute(module, "nonlinearity", new)
             changed.append(layer.name)
             lines.append("# " + say("surgery.recurrent", place=expression(layer.name), new=new))
-        functions = [a for a in wanted if not a.module and not _fused(model, a)]
-        if functions:
-            kept = [a for a in anatomy.activations if a.name in names and a not in wanted]
-            rule = Rule(replaced=names, activation=new, spared=_sites(anatomy, kept))
-            record.rewire(rule)
-        for each in functions:
+        if calls:
+            anywhere = names if old is not None else names - UNSUITED
+            record.rewire(_rule(anatomy, wanted, calls, anywhere, new))
+        for each in calls:
             changed.append(each.line or each.inside)
             lines.append(f"# {changed[-1]}: {say('surgery.call', old=each.name, new=new)}")
         return record.done("replace_activation", changed, lines)
@@ -177,23 +179,47 @@ def _fused(model: nn.Module, activation: Activation) -> bool:
     return isinstance(inside, TRANSFORMERS)
 
 
+def _calls(model: nn.Module, anatomy: Anatomy, wanted: Sequence[Activation]) -> list[Activation]:
+    """Those that the forward's rule replaces: functions, and modules that serve others too, which
+    are kept.
+
+    Raises TrainwrightError where such a module computes in several steps.
+    """
+    kept = {a.module for a in anatomy.activations if a.module and a not in wanted}
+    for each in wanted:
+        if each.module in kept and each.call.name != each.name:
+            raise TrainwrightError(
+                phrase("{name} makes the outputs too, or is a gate", name=shown(each.module)),
+                allowed=phrase("a module of its own for the activation that is replaced"),
+                do=phrase("give the head its own module, or ask with head=True"),
+            )
+    return [a for a in wanted if a.module in kept or not (a.module or _fused(model, a))]
+
+
+def _rule(
+    anatomy: Anatomy, wanted: Sequence[Activation], calls: Sequence[Activation],
+    anywhere: frozenset[str], new: str,
+) -> Rule:  # fmt: skip
+    """The calls become `new`: those of the names `anywhere` also where the dry run saw none."""
+    named = any(a.name in anywhere for a in calls)
+    kept = [a for a in anatomy.activations if named and a.name in anywhere and a not in wanted]
+    return Rule(
+        replaced=anywhere if named else frozenset(), activation=new, spared=_sites(anatomy, kept),
+        also=_sites(anatomy, [a for a in calls if a.name not in anywhere]),
+    )  # fmt: skip
+
+
 def _replace_modules(
-    record: Record, anatomy: Anatomy, wanted: Sequence[Activation], names: frozenset[str], new: str
-) -> tuple[list[str], list[str]]:
+    record: Record, anatomy: Anatomy, wanted: Sequence[Activation], calls: Sequence[Activation],
+    names: frozenset[str], new: str,
+) -> tuple[list[str], list[str]]:  # fmt: skip
     """Those with a module of their own, those of torch's layers, and torch's that never ran."""
     model = record.model
     changed: list[str] = []
     lines: list[str] = []
     ran = {a.module for a in anatomy.activations}
     idle = [n for n, m in model.named_modules() if n not in ran and _kind_of(m) in names]
-    kept = {a.module for a in anatomy.activations if a.module and a not in wanted}
-    for name in dict.fromkeys([a.module for a in wanted if a.module] + idle):
-        if name in kept:
-            raise TrainwrightError(
-                phrase("{name} makes the outputs too, or is a gate", name=shown(name)),
-                allowed=phrase("a module of its own for the activation that is replaced"),
-                do=phrase("give the head its own module, or ask with head=True"),
-            )
+    for name in dict.fromkeys([a.module for a in wanted if a.module and a not in calls] + idle):
         instead(record, name, new)
         changed.append(name)
         lines.append(f"{expression(name)} = {ACTIVATIONS[new].code}")

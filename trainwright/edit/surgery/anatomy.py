@@ -15,6 +15,11 @@ ELEMENTWISE = words(
     "hardsigmoid hardswish prelu rrelu logsigmoid tanhshrink softshrink hardshrink threshold custom"
 )
 
+# What seldom suits hidden units (it grows without bound, or looks across them), and elsewhere is a
+# scale, a distance, a link to rates, the softmax of attention, a guard.
+GROWS = words("exp expm1 sinh cosh square pow")
+UNSUITED = GROWS | words("softmax log_softmax softmin clamp")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
@@ -72,7 +77,7 @@ class Activation:
     line: str | None
     behind: tuple[str, ...] = ()
     is_head: bool = False  # no weights after it
-    is_gate: bool = False  # softmax and the like, or a sigmoid that other values are multiplied by
+    is_gate: bool = False  # it weighs, scales or guards other values (gates.py)
     part_of: str = ""  # a module that is one non-linearity in several steps
     varies: bool = False  # ran at differing turns on different batches
 
@@ -90,7 +95,8 @@ class Block:
 class Anatomy:
     """Layers and activations in order of execution, over all batches that were tried.
 
-    `head_activation` makes the (first) output; nothing but reshapes stand between.
+    `head_activation` makes the (first) output; nothing but reshapes stand between, and it is no
+    exponential or power, which squash nothing.
     `cannot_copy`: why the model has no deep copy; None where it has.
     """
 

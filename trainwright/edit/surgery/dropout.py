@@ -57,14 +57,12 @@ def set_dropout(model: nn.Module, anatomy: Anatomy | None, p: float) -> Edited:
     _check_rate(p)
     with Record(model) as record:
         changed, lines = [], []
-        for name, module in model.named_modules():
-            attribute = "p" if isinstance(module, _DropoutNd) else "dropout"
-            if not isinstance(module, (_DropoutNd, nn.RNNBase, nn.MultiheadAttention)):
-                continue
-            if getattr(module, attribute) > 0:
-                record.attribute(module, attribute, float(p))
-                changed.append(name)
-                lines.append(f"{expression(name)}.{attribute} = {float(p)}")
+        for name in dropout_rates(model):
+            module = model.get_submodule(name)
+            attribute = _rate_of(module)
+            record.attribute(module, attribute, float(p))
+            changed.append(name)
+            lines.append(f"{expression(name)}.{attribute} = {float(p)}")
         for name in anatomy.dropout_functions if anatomy is not None else ():
             where = type(model.get_submodule(name)).__name__
             changed.append(name or where)
@@ -78,6 +76,18 @@ def set_dropout(model: nn.Module, anatomy: Anatomy | None, p: float) -> Edited:
                 do=phrase("insert_dropout adds it"),
             )
         return record.done("set_dropout", changed, lines)
+
+
+def dropout_rates(model: nn.Module) -> dict[str, float]:
+    """The rate of each module that drops: dropout of its own, in recurrent layers, in attention."""
+    kinds = (_DropoutNd, nn.RNNBase, nn.MultiheadAttention)
+    found = {name: float(getattr(module, _rate_of(module)))
+             for name, module in model.named_modules() if isinstance(module, kinds)}  # fmt: skip
+    return {name: rate for name, rate in found.items() if rate > 0}
+
+
+def _rate_of(module: nn.Module) -> str:
+    return "p" if isinstance(module, _DropoutNd) else "dropout"
 
 
 def _check_rate(p: float) -> None:

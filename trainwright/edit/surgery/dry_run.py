@@ -12,9 +12,11 @@ from trainwright.check.network.trace import (
     JOINS,
     WEIGHTED,
     Node,
+    Statistics,
     Trace,
     ancestors,
     consumers,
+    operation_name,
 )
 from trainwright.check.sample import first_tensor
 from trainwright.core.caller import users_line
@@ -48,8 +50,23 @@ class DryRun:
     modules: dict[str, nn.Module]
     taken_by: dict[int, list[Node]] = field(default_factory=dict)
     feeds: set[int] = field(default_factory=set)  # a layer with weights comes later
+    to_output: set[int] = field(default_factory=set)  # what the outputs are computed from
     inside: dict[int, Visit] = field(default_factory=dict)  # the innermost module that ran it
     residual: set[int] = field(default_factory=set)
+
+
+class Bends(Trace):
+    """Also notes which non-linearity is about to run, and where in the user's code."""
+
+    def __init__(self, module: nn.Module, *, after: Statistics) -> None:
+        super().__init__(module, calm=False, after=after)
+        self.applied: dict[int, tuple[str, str]] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = nonlinearity(operation_name(func), args, kwargs or {})
+        if found is not None:
+            self.applied[len(self.nodes)] = (found.name, users_line() or "")
+        return super().__torch_function__(func, types, args, kwargs)
 
 
 def call(model: nn.Module, batch: Any) -> Any:
@@ -70,14 +87,7 @@ def tensors_in(value: Any) -> list[Tensor]:
 
 
 def dry_run(module: nn.Module, batch: Any) -> DryRun:
-    applied: dict[int, tuple[str, str]] = {}
     shapes: dict[int, tuple[int, ...]] = {}
-
-    def before(name: str, args: Any, kwargs: Any, _: Tensor | None) -> dict[str, float]:
-        found = nonlinearity(name, args, kwargs)
-        if found is not None:
-            applied[len(trace.nodes)] = (found.name, users_line() or "")
-        return {}
 
     def following(name: str, args: Any, kwargs: Any, _: Tensor | None) -> dict[str, float]:
         given = [t for t in tensors_in([args, kwargs]) if id(t) not in trace.names]
@@ -85,7 +95,7 @@ def dry_run(module: nn.Module, batch: Any) -> DryRun:
         shapes[len(trace.nodes) - 1] = tuple((data or given)[0].shape) if given else ()
         return {}
 
-    trace = Trace(module, calm=False, before=before, after=following)
+    trace = Bends(module, after=following)
     for tensor in tensors_in(batch):
         trace.feed(tensor)
     visits, handles = _visited(module, trace)
@@ -104,8 +114,8 @@ def dry_run(module: nn.Module, batch: Any) -> DryRun:
     first = first_tensor(raw)
     tensors = ([] if first is None else [first]) + tensors_in(raw)
     made = [n for t in tensors if (n := trace.node_of(t)) is not None]
-    run = DryRun(trace=trace, nodes=trace.nodes, visits=visits, applied=applied, shapes=shapes,
-                 outputs=made, modules=dict(module.named_modules()))  # fmt: skip
+    run = DryRun(trace=trace, nodes=trace.nodes, visits=visits, applied=trace.applied,
+                 shapes=shapes, outputs=made, modules=dict(module.named_modules()))  # fmt: skip
     _connect(run)
     return run
 
@@ -140,6 +150,7 @@ def _visited(module: nn.Module, trace: Trace) -> tuple[list[Visit], list[Any]]:
 def _connect(run: DryRun) -> None:
     """Who takes what from whom, fills the derived fields."""
     run.taken_by = consumers(run.nodes)
+    run.to_output = {id(n) for output in run.outputs for n in ancestors(output)}
     for node in reversed(run.nodes):
         taken = run.taken_by.get(id(node), [])
         if any(has_weights(n) or id(n) in run.feeds for n in taken):

@@ -12,14 +12,11 @@ from torch import Tensor, nn
 
 from trainwright.check.network.layers import MATMULS, After, after
 from trainwright.check.network.trace import (
-    ACTIVATIONS,
     DROPOUTS,
     LINEAR,
     NORMS,
-    PRODUCTS,
     WEIGHTED,
     Node,
-    ancestors,
     layer_name,
     words,
 )
@@ -27,17 +24,16 @@ from trainwright.check.subject import Subject, same_random_states
 from trainwright.core.errors import TrainwrightError
 from trainwright.core.facts import LayerKind
 from trainwright.core.phrases import phrase
-from trainwright.edit.surgery.anatomy import ELEMENTWISE, Activation, Anatomy, Block, Call, Layer
+from trainwright.edit.surgery.anatomy import GROWS, Activation, Anatomy, Block, Call, Layer
 from trainwright.edit.surgery.composite import composites
 from trainwright.edit.surgery.dry_run import DryRun, Visit, dry_run, has_weights
+from trainwright.edit.surgery.gates import is_gate
 from trainwright.edit.surgery.record import check_model
 
 RESHAPES = words(
     "view reshape flatten unflatten permute transpose movedim squeeze unsqueeze contiguous clone "
     "__getitem__ select narrow to float unbind"
 )
-
-GATES = ("sigmoid", "hardsigmoid")  # what is multiplied by one is let through or not
 
 
 def observe(model: nn.Module, batches: Sequence[Any]) -> Anatomy:
@@ -184,9 +180,8 @@ def _activations(run: DryRun, behind: Mapping[int, list[str]]) -> dict[int, Acti
     """By number of the node."""
     turns: Counter[tuple[str, str]] = Counter()
     found: dict[int, Activation] = {}
-    to_output = {id(n) for output in run.outputs for n in ancestors(output)}
     for node in run.nodes:
-        if node.number not in run.applied or node.operation not in ACTIVATIONS:
+        if node.number not in run.applied:
             continue
         name, line = run.applied[node.number]
         site = Path(line).name if line else ""
@@ -197,12 +192,11 @@ def _activations(run: DryRun, behind: Mapping[int, list[str]]) -> dict[int, Acti
         visit = run.inside[id(node)]
         alone = [n for n in run.nodes[visit.start : visit.end] if n.from_data]
         own = visit.name if visit.name and alone == [node] and visit.made is node else ""
-        taken = run.taken_by.get(id(node), [])
         found[node.number] = Activation(
             name=name, operation=node.operation, module=own, inside=visit.name, line=line or None,
             call=Call(site=site, name=name, turns=(turn,)), behind=tuple(behind.get(id(node), ())),
-            is_head=id(node) in to_output and id(node) not in run.feeds,
-            is_gate=name not in ELEMENTWISE or (name in GATES and any(map(_multiplies, taken))),
+            is_head=id(node) in run.to_output and id(node) not in run.feeds,
+            is_gate=is_gate(run, node, name),
         )  # fmt: skip
     return found
 
@@ -211,26 +205,21 @@ def _whole(
     run: DryRun, visit: Visit, made: Node, bend: str, behind: tuple[str, ...]
 ) -> Activation:  # fmt: skip
     """A module that is a non-linearity in several steps. It is no call of a function: no site."""
-    to_output = any(made in ancestors(output) for output in run.outputs)
     return Activation(
         name=bend, operation=made.operation, module=visit.name, inside=visit.name, line=None,
         call=Call(site="", name=f"{bend} of {visit.name}", turns=(0,)), behind=behind,
-        is_head=to_output and id(made) not in run.feeds,
-        is_gate=bend in GATES and any(map(_multiplies, run.taken_by.get(id(made), []))),
+        is_head=id(made) in run.to_output and id(made) not in run.feeds,
+        is_gate=is_gate(run, made, bend),
     )  # fmt: skip
 
 
-def _multiplies(node: Node) -> bool:
-    products = node.operation in PRODUCTS or node.operation in MATMULS
-    return products and sum(p.from_data for p in node.parents) > 1
-
-
 def _head_activation(run: DryRun, found: Mapping[int, Activation]) -> Activation | None:
-    """What makes the first output, behind reshapes only."""
+    """What makes the first output, behind reshapes only; no exponential or power."""
     node = run.outputs[0] if run.outputs else None
     while node is not None:
-        if node.number in found and found[node.number].is_head:
-            return found[node.number]
+        here = found.get(node.number)
+        if here is not None and here.is_head and here.name not in GROWS:
+            return here
         data = [p for p in node.parents if p.from_data]
         node = data[0] if node.operation in RESHAPES and len(data) == 1 else None
     return None

@@ -29,7 +29,8 @@ _running = threading.local()  # rewired forwards in which this thread is
 class Rule:
     """Which calls are changed, and how. All parts are applied that are given.
 
-    `replaced` activations become `activation`: all of them, those of `only`, or all but `spared`.
+    `replaced` activations become `activation`: all of them, those of `only`, or all but `spared`;
+    and so do the calls `also`, of other names.
     `behind`: name of a bare parameter -> path of the module applied to what is computed with it;
     `following`: the same for a call of an activation; `adding`: bare parameters to whose results
     the input is added; `dropout`: the rate wherever a function drops out at a rate above zero.
@@ -39,6 +40,7 @@ class Rule:
     activation: str = ""
     only: tuple[Call, ...] | None = None
     spared: tuple[Call, ...] = ()
+    also: tuple[Call, ...] = ()
     behind: Mapping[str, str] = field(default_factory=dict)
     following: tuple[tuple[Call, str], ...] = ()
     adding: frozenset[str] = frozenset()
@@ -47,13 +49,13 @@ class Rule:
     @property
     def names(self) -> frozenset[str]:
         """Operations that the rule may concern."""
-        bends = BENDS if self.replaced or self.following else frozenset[str]()
+        bends = BENDS if self.replaced or self.also or self.following else frozenset[str]()
         drops = DROPS if self.dropout is not None else frozenset[str]()
         return bends | drops | (WEIGHS if self.behind or self.adding else frozenset[str]())
 
     @property
     def needs_sites(self) -> bool:
-        return bool(self.only is not None or self.spared or self.following)
+        return bool(self.only is not None or self.spared or self.also or self.following)
 
 
 class Rewired:
@@ -100,7 +102,7 @@ class Rewiring(TorchFunctionMode):
             return func(*args, **kwargs)
         if self.rule.dropout is not None:
             args, kwargs = self._rated(name, args, kwargs)
-        if self.rule.replaced or self.rule.following:
+        if self.rule.replaced or self.rule.also or self.rule.following:
             applied = nonlinearity(name, args, kwargs)
             if applied is not None:
                 return self._activated(applied.name, name, func, args, kwargs)
@@ -116,8 +118,7 @@ class Rewiring(TorchFunctionMode):
             turn = self.turns[site, applied]
             self.turns[site, applied] += 1
         result = None
-        chosen = applied in self.rule.replaced and not _among(self.rule.spared, site, applied, turn)
-        if chosen and (self.rule.only is None or _among(self.rule.only, site, applied, turn)):
+        if self._is_chosen(site, applied, turn):
             new = ACTIVATIONS[self.rule.activation].function
             x = args[0] if args else kwargs["input"]
             in_place = name.endswith("_") or kwargs.get("inplace") is True
@@ -127,6 +128,14 @@ class Rewiring(TorchFunctionMode):
             if _among((call,), site, applied, turn):
                 result = self.module.get_submodule(path)(result)
         return result
+
+    def _is_chosen(self, site: str, applied: str, turn: int) -> bool:
+        """The call becomes the rule's activation."""
+        rule = self.rule
+        if _among(rule.also, site, applied, turn):
+            return True
+        among = rule.only is None or _among(rule.only, site, applied, turn)
+        return among and applied in rule.replaced and not _among(rule.spared, site, applied, turn)
 
     def _weighted(self, name: str, args: Any, kwargs: Any, result: Any) -> Any:
         given = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]

@@ -1,0 +1,32 @@
+"""How good is a trained target, beside a constant answer and beside what can be had?"""
+
+import math
+
+from trainwright.core.facts import ScoreFacts
+from trainwright.remedy.visit import Visit
+
+GAIN = 0.02  # of skill: less is noise of one seed [assumed]
+NEAR = 0.05  # of skill short of what quick learners reach: near enough [assumed]
+LOST = -9.0  # skill of a run without a score
+UNKNOWN_GOOD = 0.9  # accuracy or R2 that is enough where nobody knows what can be had [assumed]
+
+
+def skill(seen: Visit, known: ScoreFacts | None) -> float:
+    """Of a score, 0 at the best constant answer and 1 at a perfect one; below 0 by powers of ten,
+    so that R2 of -20 is seen to be better than -200. LOST without a score."""
+    if seen.score is None:
+        return LOST
+    constant = known.constant if known is not None else 0.0
+    share = (seen.score - constant) / max(1e-9, 1.0 - constant)
+    return share if share >= 0 else -math.log10(1.0 - share)
+
+
+def is_well(seen: Visit) -> bool:
+    """Nothing wrong found, and no quick learner is clearly better."""
+    if not seen.diagnosis.healthy or seen.score is None or seen.state == "failed":
+        return False
+    known = seen.known
+    if known is None or known.reference is None:
+        return seen.score >= UNKNOWN_GOOD
+    slack = 2 * (known.reference_sd or 0.0) + NEAR * max(0.0, 1.0 - known.constant)
+    return seen.score >= known.reference - slack
