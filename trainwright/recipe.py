@@ -53,7 +53,11 @@ class Recipe(Knobs):
     """Everything that decides a run."""
 
     seed: int = knob(
-        0, "Where all randomness starts.", why="equal seeds make equal runs", ge=0, le=2**62
+        0,
+        "Where all randomness starts.",
+        why="equal seeds make equal runs [measured: benchmarks/kill_resume_*.md]",
+        ge=0,
+        le=2**62,
     )
     budget: str = knob(
         "auto",

@@ -11,6 +11,8 @@ from torch import nn
 
 from tests.edit.programs import adam, changed, classes, net, program, refusal, turned
 from trainwright.core.history import History
+from trainwright.edit.algorithm import quiet_norm
+from trainwright.edit.edit import Context
 from trainwright.edit.loop import rate_factor, train
 from trainwright.edit.program import Penalty
 from trainwright.recipe import Recipe, edit
@@ -340,3 +342,9 @@ def test_a_recipe_that_has_it_already_is_left_alone(name: str, settings: Any) ->
 def test_a_knob_that_stands_against_it_is_named() -> None:
     given = edit(Recipe(), {"algorithm.l2": 0.1})
     assert "l2 and the l1 penalty" in refusal("evolution_strategy", given).what
+
+
+def test_a_run_that_exploded_within_a_few_steps_is_clipped_at_what_was_quiet():
+    assert quiet_norm(Context(history=history(1.0, 2.0, 1e5, 1e11))) <= 20.0
+    usual = history(*np.linspace(1.0, 2.0, 100).tolist())
+    assert 1.4 < quiet_norm(Context(history=usual)) < 1.5

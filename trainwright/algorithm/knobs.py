@@ -139,7 +139,7 @@ class AlgorithmKnobs(Knobs):
     accumulate: int = knob(
         1,
         "Batches whose gradients are averaged into one step.",
-        why="1: more only helps when a larger batch does not fit in memory",
+        why="1: more only helps when a larger batch does not fit in memory [assumed]",
         unit="batches",
         ge=1,
         le=100_000,
@@ -265,7 +265,7 @@ class AlgorithmKnobs(Knobs):
     )
     device: Literal["auto", "cpu", "cuda"] = knob(
         "auto", "Where to compute; auto takes an accelerator when there is one.",
-        why="what is there should be used",
+        why="what is there should be used [assumed]",
     )  # fmt: skip
     evaluate_every: int | None = knob(
         None,

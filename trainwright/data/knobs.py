@@ -16,7 +16,7 @@ class DataKnobs(Knobs):
     source: str | None = knob(
         None,
         "File, folder, glob, URL, `sklearn:digits` or `synthetic:spiral`; none for live data.",
-        why="what can be named can be repeated by anyone",
+        why="what can be named can be repeated by anyone [assumed]",
     )
     target: str | None = knob(
         None,
@@ -31,7 +31,7 @@ class DataKnobs(Knobs):
     columns: dict[str, Role] = knob(
         dict,
         "Roles that override the inferred ones, e.g. {zip = 'categorical'}.",
-        why="inference is shown with its reasons; the user knows better",
+        why="inference is shown with its reasons; the user knows better [assumed]",
     )
     valid_fraction: float = knob(
         0.15,
@@ -50,7 +50,7 @@ class DataKnobs(Knobs):
     split: str | None = knob(
         None,
         "Column that already says train, valid or test for each row.",
-        why="a published split is worth keeping: results compare",
+        why="a published split is worth keeping: results compare [assumed]",
     )
     group: str | None = knob(
         None,
@@ -101,7 +101,7 @@ class DataKnobs(Knobs):
     channels: Literal["auto", "grey", "colour"] = knob(
         "auto",
         "Colour channels of images; auto is grey when all sampled images are.",
-        why="a third of the arithmetic when colour says nothing",
+        why="a third of the arithmetic when colour says nothing [assumed]",
     )
     augment: tuple[str, ...] | Literal["auto", "none"] = knob(
         "auto",
@@ -118,7 +118,7 @@ class DataKnobs(Knobs):
     sample_rate: int | None = knob(
         None,
         "All recordings are resampled to this; none takes the commonest, at most 16000.",
-        why="speech holds little above 8 kHz",
+        why="speech holds little above 8 kHz [assumed]",
         unit="hertz",
         ge=1000,
         le=192_000,
@@ -164,14 +164,14 @@ class DataKnobs(Knobs):
     label_noise: float = knob(
         0.0,
         "Share of a synthetic source's labels drawn at random.",
-        why="off unless studied",
+        why="off unless studied [assumed]",
         ge=0,
         le=1,
     )
     imbalance: float = knob(
         0.5,
         "Share of the first class in a synthetic source of two classes.",
-        why="balanced unless studied",
+        why="balanced unless studied [assumed]",
         gt=0,
         lt=1,
     )
@@ -179,7 +179,7 @@ class DataKnobs(Knobs):
         "auto",
         "Read a table in blocks instead of holding it; auto does so when it would take "
         "over memory_limit.",
-        why="a table larger than memory must train too",
+        why="a table larger than memory must train too [measured: benchmarks/stream_*.md]",
     )
     memory_limit: int = knob(
         1 << 30,
@@ -198,7 +198,7 @@ class DataKnobs(Knobs):
     workers: int | Literal["auto"] = knob(
         "auto",
         "Processes that decode files ahead; 0 decodes in the loop; auto is one per spare core.",
-        why="decoding must not starve the step",
+        why="decoding must not starve the step [assumed]",
         ge=0,
         le=64,
     )

@@ -282,6 +282,14 @@ class Case:
         """Which of the sampled steps belong to the opening."""
         return self.history.steps <= OPENING_STEPS
 
+    @cached_property
+    def lost_in_eval(self) -> float | None:
+        """How much of the last batches' score eval mode loses; None where that is not known."""
+        batches, score = self.history.step("batch_score"), self.facts.score
+        if score is None or score.train is None or batches is None or len(batches) <= 7:
+            return None
+        return float(np.nanmean(batches[-2:])) - score.train
+
     def last_of(self, name: str) -> np.ndarray | None:
         """[L], the newest value of a layer reading that is a number; NaN where there is none."""
         values = self.history.layer(name)

@@ -59,7 +59,7 @@ def labels_unrelated(case: Case) -> Finding | CannotTell | None:
     Look-alikes: a rule that only a network can find (parity); unscaled inputs.
     Exams: shuffled_labels.
     Remedies: realign_labels.
-    Source: permutation test over 5 nearest neighbours, 99 % point.
+    Source: [measured: permutation test over 5 nearest neighbours, 99 % point].
     """
     targets, score = case.facts.targets, case.facts.score
     if targets is None or targets.neighbour_agreement is None:
@@ -89,7 +89,7 @@ def labels_degenerate(case: Case) -> Finding | CannotTell | None:
     Look-alikes: none.
     Exams: none, it is certain.
     Remedies: encode_labels.
-    Source: counted.
+    Source: [measured: counted].
     """
     targets = case.facts.targets
     if targets is None:

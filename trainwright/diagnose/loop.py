@@ -18,7 +18,7 @@ def gradients_accumulate(case: Case) -> Finding | CannotTell | None:
     Look-alikes: accumulation over micro-batches on purpose (cleared after each step).
     Exams: zero_grad_probe.
     Remedies: zero_grad.
-    Source: read directly, before the first backward of a sampled step.
+    Source: [measured: read before the first backward of a sampled step].
     """
     stale = case.history.step("stale_gradient")
     if stale is None or not np.isfinite(stale).any():
@@ -39,7 +39,7 @@ def uphill(case: Case) -> Finding | CannotTell | None:
     Look-alikes: a rate too high (updates still point down).
     Exams: tiny_step.
     Remedies: fix_sign.
-    Source: cosine of the true update and minus the gradient.
+    Source: [measured: cosine of the true update and minus the gradient].
     """
     optimizer = case.facts.optimizer
     if optimizer is not None and optimizer.maximize:
@@ -128,7 +128,7 @@ def step_order_wrong(case: Case) -> Finding | CannotTell | None:
     Look-alikes: frozen parameters.
     Exams: hook_order.
     Remedies: reorder_steps.
-    Source: read directly, at the optimiser's step.
+    Source: [measured: read at the optimiser's step].
     """
     update = case.history.layer("update_norm")
     if update is None or len(update) < 3:
@@ -158,7 +158,7 @@ def nothing_steps(case: Case) -> Finding | CannotTell | None:
     Look-alikes: frozen by design.
     Exams: one_step.
     Remedies: call_step.
-    Source: compared bit by bit.
+    Source: [measured: compared bit by bit].
     """
     update, gradient = case.history.layer("update_norm"), case.history.step("gradient_norm_all")
     if "optimizer_step" in case.history.unseen:

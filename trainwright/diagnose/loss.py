@@ -99,7 +99,7 @@ def head_cannot_reach(case: Case) -> Finding | CannotTell | None:
     Look-alikes: targets scaled into the range on purpose (then nothing is out of reach).
     Exams: repaired_head_arm.
     Remedies: linear_head, standardise_target.
-    Source: range test over random parameters, `trainwright.check`.
+    Source: [measured: range test over random parameters, `trainwright.check`].
     """
     parts = _pair(case)
     if isinstance(parts, CannotTell):
@@ -202,7 +202,7 @@ def wrong_reduction(case: Case) -> Finding | CannotTell | None:
     Look-alikes: a sum with a rate chosen for it.
     Exams: duplicate_batch_probe.
     Remedies: align_shapes, reduce_mean, fix_sign.
-    Source: found by probing the criterion, `trainwright.check`.
+    Source: [measured: by probing the criterion, `trainwright.check`].
     """
     loss = case.facts.loss
     if loss is None:
@@ -231,7 +231,7 @@ def unstable_loss(case: Case) -> Finding | CannotTell | None:
     Look-alikes: a rate too high (outputs explode first).
     Exams: replay.
     Remedies: stable_loss.
-    Source: the criterion is fed both ends of the head's range, `trainwright.check`.
+    Source: [measured: fed both ends of the head's range, `trainwright.check`].
     """
     loss = case.facts.loss
     if loss is None:

@@ -20,6 +20,7 @@ LEAST_CHANGE = 1.5  # of a rate: half of a range exam's grid, in logarithms [ass
 USUAL_ADAMW = 1e-3  # torch's default, and Kingma and Ba 2015's [paper: arXiv:1412.6980]
 WARM_SHARE, WARM_MOST = 0.05, 200  # of the steps, as train/plan.py has them
 MEMORY = ("eps", "betas", "alpha", "rho")  # what an optimiser keeps of gradients, and divides by
+MOST_UNQUIET = 10.0  # [assumed]
 QUIET_QUANTILE = 0.9  # clips one step in ten [paper: Pascanu et al. 2013, 3.2]
 
 
@@ -121,7 +122,8 @@ def _clip(program: Program, context: Context) -> Program:
 
 def quiet_norm(context: Context) -> float:
     """The 90th percentile of the gradient norms of the run's quieter half, 1 where none are
-    known: a run that exploded has no usual norm in its second half."""
+    known: a run that exploded has no usual norm in its second half. At most MOST_UNQUIET times that
+    of the quietest quarter, for a run may explode within a few steps."""
     norms = None if context.history is None else context.history.by_step.get("gradient_norm_all")
     if norms is None or not len(norms):
         return 1.0
@@ -129,7 +131,7 @@ def quiet_norm(context: Context) -> float:
     if not len(found):
         return 1.0
     quiet = found[: max(1, len(found) // 2 + 1)]
-    return float(np.quantile(quiet, QUIET_QUANTILE))
+    return float(min(np.quantile(quiet, QUIET_QUANTILE), MOST_UNQUIET * found[len(found) // 4]))
 
 
 def _sign(program: Program, context: Context) -> Program:

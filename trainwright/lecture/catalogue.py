@@ -18,6 +18,8 @@ SOURCES: Mapping[str, str] = {
     "C11": "Pascanu et al. 2013, arXiv:1211.5063",
     "C12": "Ioffe & Szegedy 2015, arXiv:1502.03167; Wu & He 2018, arXiv:1803.08494",
     "C13": "Geman et al. 1992; Neyshabur et al. 2015, arXiv:1412.6614",
+    "C16": "Srivastava et al. 2014, JMLR 15, Dropout",
+    "C17": "Tibshirani 1996; Parikh & Boyd 2014, Proximal Algorithms, section 6.5.2",
 }
 
 
@@ -43,7 +45,10 @@ _IN_ORDER = (
     _claim("C12", "normalisation"),
     _claim("C13", "capacity"),
     _claim("C14", "capacity"),
+    _claim("C16", "regularisation"),
+    _claim("C17", "regularisation"),
     _claim("C18", "capacity"),
+    _claim("C40", "reasons"),
 )
 CLAIMS: Mapping[str, Claim] = {one.code: one for one in _IN_ORDER}
 

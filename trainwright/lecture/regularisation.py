@@ -170,12 +170,14 @@ def judged_c16(seeds: Sequence[Sequence[Pair]]) -> Measured:
         pairs = [one for seed in seeds for one in seed if one.name == name]
         gap = [one.dropout.gap - one.without.gap for one in pairs]
         spared = [one.without.lost - one.dropout.lost for one in pairs]
-        parts += [verdict_within(mean_interval(gap), BELOW),
-                  verdict_within(mean_interval(spared), ABOVE)]  # fmt: skip
+        parts.append(verdict_within(mean_interval(gap), BELOW))
+        parts.append(verdict_within(mean_interval(spared), ABOVE))
         changes.append((float(np.mean(gap)), mean_interval(gap)))
         values |= _told(name, pairs) | _ends(f"{name}_gap", gap) | _ends(f"{name}_spared", spared)
     effect, interval = max(changes)
-    pictures = (_gap_picture(seeds), *(_removal_picture(seeds, name) for name in SCORE))
+    pictures = tuple(
+        draw(seeds, name) for name in SCORE for draw in (_gap_picture, _removal_picture)
+    )
     return Measured(verdict=verdict_of_all(tuple(parts)), effect=effect, interval=interval,
                     n=len(seeds), values=values, pictures=pictures)  # fmt: skip
 
@@ -197,17 +199,14 @@ def _ends(name: str, values: Sequence[float]) -> dict[str, float | str]:
     return {f"{name}_low": low, f"{name}_high": high}
 
 
-def _gap_picture(seeds: Sequence[Sequence[Pair]]) -> Picture:
-    """Change of the gap by seed, one row of dots for each set."""
+def _gap_picture(seeds: Sequence[Sequence[Pair]], name: str) -> Picture:
+    """Change of the gap by seed."""
     x = tuple(float(seed) for seed in range(len(seeds)))
-    series = tuple(
-        Series(name=f"lecture.series.{name}", x=x, dots=True,
-               y=tuple(one.dropout.gap - one.without.gap for seed in seeds for one in seed
-                       if one.name == name))
-        for name in SCORE
-    )  # fmt: skip
+    changes = tuple(one.dropout.gap - one.without.gap for seed in seeds for one in seed
+                    if one.name == name)  # fmt: skip
     zero = Series(name="lecture.series.no_change", x=(x[0], x[-1]), y=(0.0, 0.0))
-    return Picture(x="lecture.axis.seed", y="lecture.axis.gap_change", series=(*series, zero))
+    dots = Series(name=f"lecture.series.{name}", x=x, y=changes, dots=True)
+    return Picture(x="lecture.axis.seed", y="lecture.axis.gap_change", series=(dots, zero))
 
 
 def _removal_picture(seeds: Sequence[Sequence[Pair]], name: str) -> Picture:
@@ -230,10 +229,12 @@ def _band(name: str, x: tuple[float, ...], values: np.ndarray) -> Series:
 
 # --- C17: L1 against L2 --------------------------------------------------------------------------
 
+# Strengths are settled on seeds 100 to 102: L1 at 0.003 made 59 % of the small weights 0, at 0.005
+# 78 %, at 0.01 90 %, at 0.02 93 % at a loss of accuracy [measured].
 PENALTIES: Mapping[str, Mapping[str, Any]] = {
     "none": {},
-    "l1": {"algorithm.l1": 0.003, "algorithm.l1_form": "proximal"},
-    "l1_gradient": {"algorithm.l1": 0.003, "algorithm.l1_form": "penalty"},
+    "l1": {"algorithm.l1": 0.01, "algorithm.l1_form": "proximal"},
+    "l1_gradient": {"algorithm.l1": 0.01, "algorithm.l1_form": "penalty"},
     "l2": {"algorithm.l2": 0.01},
 }
 SMALL = 0.01  # of the network's largest weight: what is nearer to 0 is small [assumed]
@@ -281,7 +282,7 @@ def weights_of(run: Trained) -> Weights:
         zeros=float((sizes == 0).double().mean()),
         small_zeros=float((small == 0).double().mean()) if len(small) else 0.0,
         norm=float(sizes.square().sum().sqrt()),
-        sizes=tuple(sizes[np.linspace(0, len(sizes) - 1, CURVE_POINTS).round()].tolist()),
+        sizes=tuple(sizes[torch.linspace(0, len(sizes) - 1, CURVE_POINTS).long()].tolist()),
         accuracy=run.metric("accuracy"),
     )
 

@@ -174,7 +174,7 @@ class Search:
         try:
             program = (target if isinstance(target, Program)
                        else program_of(target, allow_code=self.allow_code))  # fmt: skip
-            return range_test(program, seconds=seconds).best
+            return float(f"{range_test(program, seconds=seconds).best:.1g}")  # as people write it
         except TrainwrightError:
             return None  # several optimisers, or no rate: the remedy goes by its usual step
         except Exception:  # a foreign network may raise anything at an odd rate

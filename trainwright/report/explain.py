@@ -17,6 +17,7 @@ from trainwright.core.words import known_codes, say
 from trainwright.report import phrases, remedy_pages, rule_pages
 from trainwright.report import rule_words as words
 from trainwright.report.markup import visible
+from trainwright.report.reading_reasons import RULES_OF, SOURCES
 
 Kind = Literal["knob", "metric", "column", "rule", "reading", "remedy"]
 REMEDIES = "remedies"  # the word that lists them
@@ -191,9 +192,21 @@ def _of_remedy(name: str) -> Explanation:
 
 
 def _of_reading(code: str) -> Explanation:
+    rules = RULES_OF.get(code, ())
+    named = say("diagnosis.semicolon").join(f"{rule} {words.rule_name(rule)}" for rule in rules)
     return Explanation(
-        topic=code, kind="reading", title=words.reading_name(code), what=say(f"reading.{code}.what")
-    )
+        topic=code, kind="reading", title=words.reading_name(code),
+        what=say(f"reading.{code}.what"),
+        why=say("explain.reading_why", rules=named) if rules else "",
+        source="; ".join([*filter(None, [SOURCES.get(code)]), *map(_source_of_rule, rules)]),
+    )  # fmt: skip
+
+
+def _source_of_rule(code: str) -> str:
+    """`L306: lecture, …`, as its page has it."""
+    rule = rule_pages.find_rule(code)
+    assert rule is not None, code
+    return f"{code}: {rule_pages.rule_page(rule).sections['source'].rstrip('.')}"
 
 
 def _default(value: Any) -> str:
