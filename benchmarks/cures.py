@@ -22,10 +22,11 @@ from clinic.program import Built
 from clinic.setting import Setting, assemble
 from clinic.sick import FAULTS
 from clinic.zoo import BASES
-from trainwright.edit.given import program_from
+from trainwright.edit.given import maker_of, program_from
 from trainwright.edit.loop import train
 from trainwright.edit.program import Habits, Penalty, Program
 from trainwright.remedy.heal import FRESH, heal
+from trainwright.report.remedy_pages import remedy_pages
 
 # Loops of the clinic as habits of ours; the others (a closure, a schedule of one's own, steps in a
 # wrong order) are beyond it: a person mends those lines.
@@ -35,6 +36,7 @@ BODIES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 PENALTIES = {"penalty_squares": {"l2": 0.3}, "penalty_absolute": {"l1": 0.03}}
 SCHEDULES = (None, "cosine")
+BUDGET = 20.0  # seconds of the search: ten runs of most of these
 BACK = 0.9  # of the healthy twin's skill: as good as without the fault [assumed]
 
 
@@ -57,8 +59,10 @@ def converted(setting: Setting, build: Any) -> Program:
     def make() -> torch.nn.Module:
         return build(torch.initial_seed() % 2**31).model
 
-    program = program_from(make, (built.X, built.y), loss=built.loss, optimizer=built.optimizer,
-                           valid=(built.Xv, built.yv), batch_size=built.batch_size)  # fmt: skip
+    program = program_from(
+        built.model, (built.X, built.y), loss=built.loss, optimizer=built.optimizer,
+        valid=(built.Xv, built.yv), batch_size=built.batch_size,
+    )  # fmt: skip
     per_epoch = -(-len(built.X) // built.batch_size)
     weights = [n for n, p in built.model.named_parameters() if p.requires_grad]
     share = PENALTIES.get(setting.body, {})
@@ -70,7 +74,7 @@ def converted(setting: Setting, build: Any) -> Program:
         penalties=tuple(Penalty(parameter=n, **share) for n in weights) if share else (),
         **BODIES.get(setting.body, {}),
     )  # fmt: skip
-    return replace(program, habits=habits)
+    return replace(program, habits=habits, make_model=maker_of(make))
 
 
 def measured(number: int, base: str) -> dict[str, Any]:
@@ -82,9 +86,11 @@ def measured(number: int, base: str) -> dict[str, Any]:
     try:
         twin = train(converted(setting, lambda seed: healthy(setting, seed)), FRESH)
         sick = converted(fault.change(setting), lambda seed: fault.make(setting, seed))
-        found = heal(sick, seeds=3)
+        found = heal(sick, seeds=3, budget=BUDGET)
     except Exception as error:
         return row | {"error": f"{type(error).__name__}: {error}"[:200]}
+    row["by_hand"] = not any(fault.code in page.rules and not page.program
+                             for page in remedy_pages())  # fmt: skip
     constant = sick.facts.score.constant if sick.facts.score is not None else 0.0
     codes = {fault.code, *fault.accepted}
     row |= {
@@ -111,13 +117,14 @@ def healthy(setting: Setting, seed: int) -> Built:
 
 
 def table(rows: list[dict[str, Any]], skipped: list[str]) -> str:
-    known = [r for r in rows if "error" not in r and not r["harmless"]]
+    known = [r for r in rows if "error" not in r and not r["harmless"] and not r["by_hand"]]
+    by_hand = [r["case"] for r in rows if r.get("by_hand")]
     proven = [r for r in known if r["verdict"] in ("cured", "helped")]
     closed, back = (sum(bool(r.get(key)) for r in proven) for key in ("closed", "back"))
     both = sum(bool(r.get("closed") and r.get("back")) for r in proven)
     n = max(1, len(known))
     lines = [
-        f"{len(rows)} programs; {sum(r.get('harmless', False) for r in rows)} did no harm here (as good as {BACK:g} of the twin, nothing named): left out below; {sum('error' in r for r in rows)} raised.",
+        f"{len(rows)} programs; {sum(r.get('harmless', False) for r in rows)} did no harm here (as good as {BACK:g} of the twin, nothing named), and {len(by_hand)} are of rules whose every remedy is a person's ({', '.join(sorted(by_hand))}): left out of the shares; {sum('error' in r for r in rows)} raised.",
         "", "| of the others | n | share |", "|---|---|---|",
         f"| a remedy proven on fresh seeds | {len(proven)} of {len(known)} | **{len(proven) / n:.2f}** |",
         f"| proven, and the planted code is closed in most runs | {closed} | **{closed / n:.2f}** |",

@@ -77,3 +77,19 @@ def test_luck_on_one_seed_is_not_called_healing() -> None:
 def test_a_remedy_that_nobody_knows_is_refused_before_anything_trains() -> None:
     with pytest.raises(TrainwrightError, match="no remedy"):
         heal(program(), without=("raise_learning_rat",))
+
+
+def test_a_budget_that_is_over_after_the_first_run_is_said() -> None:
+    given = program(optimizer=lambda parameters: adam(parameters, 1e-6), epochs=4)
+    found = heal(given, budget=1e-3, seeds=0)
+    assert found.state == "stuck"
+    assert found.target is given
+    assert "no time was left for a remedy" in found.notes[0]
+
+
+def test_what_was_kept_is_told_by_its_step() -> None:
+    given = program(optimizer=lambda parameters: adam(parameters, 1e-6), epochs=10)
+    found = heal(given, budget=60, seeds=0)
+    kept = found.steps[found.kept]
+    assert kept.number == found.kept
+    assert kept.skill == max(step.skill for step in found.steps) or kept.left_out

@@ -81,6 +81,13 @@ def test_exams_are_said_in_a_line_each_on_the_card_and_as_cards_on_the_page():
     assert plain(found)["exams"][0]["name"] == "higher_rate"
 
 
+def test_what_only_a_person_can_mend_is_said_below_what_is_still_named():
+    found = healing(before=object(), target=object(), open=("L306",))
+    assert "yours to mend: straight_through" in as_text(found)
+    assert "yours to mend: straight_through" in re.sub(r"<[^>]+>", "", render_healing(found))
+    assert "yours to mend" not in as_text(healing(open=("A402",)))
+
+
 # --- card ----------------------------------------------------------------------------------------
 
 
@@ -100,7 +107,8 @@ def test_the_card_says_verdict_path_lines_and_proof():
 def test_a_remedy_applied_twice_is_said_once():
     steps = (*STEPS[:3], step(3, 2, "raise_learning_rate", "better", 0.9, code="A402"))
     text = as_text(healing(steps=steps, kept=3))
-    assert "raise_learning_rate: multiply the learning rate by ten (2 times)" in text
+    assert "raise_learning_rate: raise the learning rate" in text
+    assert "(2 times)" in text
 
 
 def test_a_network_of_ones_own_gets_lines_of_code():

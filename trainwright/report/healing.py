@@ -26,6 +26,7 @@ from trainwright.report import format as show
 from trainwright.report import remedy_tree as trees
 from trainwright.report.boxes import fitted, plain_text
 from trainwright.report.phrases import metric_name
+from trainwright.report.remedy_pages import by_hand
 from trainwright.report.rule_words import remedy_line, rule_name
 from trainwright.report.terminal import tame
 
@@ -232,6 +233,14 @@ def _left(found: Healing, level: Detail) -> Iterator[RenderableType]:
     listed = say("report.between").join(named[: level.left])
     yield _indented(listed + (say("report.between") + say("report.and_more", count=rest)
                               if rest > 0 else ""))  # fmt: skip
+    yield from (_indented(line, "yellow") for line in hand_lines(found)[: level.left])
+
+
+def hand_lines(found: Healing) -> list[str]:
+    """What is left for a person: remedies of what is still named, that nobody else can apply."""
+    of_recipe = isinstance(found.target, Recipe)
+    names = [name for code in found.open for name in by_hand(code, of_recipe=of_recipe)]
+    return [say("healing.by_hand", remedy=remedy_line(name)) for name in dict.fromkeys(names)]
 
 
 # --- words that the page says too ----------------------------------------------------------------

@@ -13,7 +13,13 @@ from trainwright.report import remedy_tree as trees
 from trainwright.report.comparison_page import compared
 from trainwright.report.exam_page import exam_section
 from trainwright.report.findings import with_code
-from trainwright.report.healing import lines_title, score_words, state_words, times_words
+from trainwright.report.healing import (
+    hand_lines,
+    lines_title,
+    score_words,
+    state_words,
+    times_words,
+)
 from trainwright.report.markup import Child, Html, join, table, tag
 from trainwright.report.page import head, made_by
 from trainwright.report.rule_words import remedy_words, rule_name
@@ -107,7 +113,8 @@ def _before_after(found: Healing) -> Html | None:
         for code in codes
     ]
     about = tag("p", say("healing.about.before_after"), class_="about")
-    return join(about, table(heads, rows, numeric=set()))
+    by_hand = [tag("li", with_code(line)) for line in hand_lines(found)]
+    return join(about, table(heads, rows, numeric=set()), tag("ul", *by_hand) if by_hand else None)
 
 
 def _state(code: str, named: Collection[str]) -> Html:

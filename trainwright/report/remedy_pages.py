@@ -76,3 +76,10 @@ def list_rows() -> list[tuple[str, str]]:
             rows.append((say(f"rule.room.{room}").upper(), ""))
         rows.append((page.name, page.does))
     return rows
+
+
+def by_hand(code: str, *, of_recipe: bool) -> list[str]:
+    """The remedies of a rule that only a person can apply to a recipe, or to a network of one's
+    own."""
+    return [page.name for page in remedy_pages()
+            if code in page.rules and (page.recipe if of_recipe else page.program)]  # fmt: skip
