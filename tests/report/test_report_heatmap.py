@@ -42,6 +42,13 @@ def test_gain_is_the_gradient_at_a_layer_over_that_at_the_next():
     assert one.layers == ("l0", "l1")  # the last has no next one
 
 
+def test_before_a_layer_without_a_gradient_there_is_no_gain():
+    gain = layer_values(of(np.array([[0.0, 0.0, 1.0], [2.0, 4.0, 1.0]]), "output_gradient"))["gain"]
+    assert np.isnan(gain[0, 0])
+    assert gain[0, 1] == 0.0
+    assert gain[1, 0] == 0.5
+
+
 def test_the_update_ratio_is_update_over_weight_and_nothing_for_weights_of_zero():
     history = replace(
         of(np.ones((1, 2))),

@@ -162,6 +162,8 @@ def test_a_run_that_has_just_begun_has_no_empty_sections():
     page = Page(render_page(RunRecord(id="new-fox-1"), []))
     assert page.ids() == ["course"]
     assert "Nothing has been measured yet." in page.text
+    watched = Page(render_page(RunRecord(id="new-fox-1", layers=("0", "2")), []))
+    assert "Somebody's own loop, watched." in watched.text
 
 
 @pytest.mark.parametrize(

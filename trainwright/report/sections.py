@@ -28,7 +28,9 @@ def headline(record: RunRecord) -> Html:
     ]
     found = phrases.result(record)
     if found is None:
-        return tag("header", *parts, tag("p", say("report.no_result"), class_="verdict plain"))
+        foreign = record.understanding is None and record.layers
+        said = say("report.no_result_watched" if foreign else "report.no_result")
+        return tag("header", *parts, tag("p", said, class_="verdict plain"))
     name, ours = found
     rival = phrases.best_baseline(record)
     known = [ours, *([rival.metrics[name]] if rival else [])]
