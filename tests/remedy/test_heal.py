@@ -93,3 +93,32 @@ def test_what_was_kept_is_told_by_its_step() -> None:
     kept = found.steps[found.kept]
     assert kept.number == found.kept
     assert kept.skill == max(step.skill for step in found.steps) or kept.left_out
+
+
+def test_class_numbers_that_break_the_loop_are_mended_from_what_is_known_before_it() -> None:
+    X, y = classes()
+    found = heal(program(data=(X, y + 1), epochs=10), budget=60, seeds=3)
+    assert found.steps[0].score is None
+    assert "encode_labels" in {done.name for done in found.done}
+    assert found.proof is not None
+    assert found.proof.verdict in ("cured", "helped")
+
+
+def test_a_loop_that_breaks_for_no_reason_that_is_known_cannot_be_healed() -> None:
+    class Broken(nn.Linear):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            if self.training and torch.is_grad_enabled() and len(input) == 7:
+                raise RuntimeError("a bug of one's own")
+            return super().forward(input)
+
+    given = program(lambda: Broken(6, 3), batch_size=7)
+    with pytest.raises(TrainwrightError, match="cannot be trained even once"):
+        heal(given)
+
+
+def test_targets_that_do_not_vary_end_the_search_without_a_score() -> None:
+    X, _ = classes()
+    given = program(lambda: nn.Linear(6, 1), data=(X, torch.ones(len(X), 1)), loss=nn.MSELoss(),
+                    epochs=2)  # fmt: skip
+    found = heal(given, budget=10, seeds=0)
+    assert found.state in ("stuck", "left alone", "improved")

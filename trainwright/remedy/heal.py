@@ -129,7 +129,7 @@ def heal(
 
 
 def _trainable(seen: Visit) -> None:
-    if seen.score is None and seen.facts is None:
+    if seen.score is None and seen.history is None and seen.diagnosis.healthy:
         raise TrainwrightError(
             phrase("it cannot be trained even once: {reason}", reason=seen.reason),
             allowed=phrase("a target whose loop runs"),

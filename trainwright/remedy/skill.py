@@ -16,7 +16,7 @@ def skill(seen: Visit, known: ScoreFacts | None) -> float:
     so that R2 of -20 is seen to be better than -200. LOST without a score."""
     if seen.score is None:
         return LOST
-    constant = known.constant if known is not None else 0.0
+    constant = known.constant if known is not None and math.isfinite(known.constant) else 0.0
     share = (seen.score - constant) / max(1e-9, 1.0 - constant)
     return share if share >= 0 else -math.log10(1.0 - share)
 

@@ -1,6 +1,7 @@
 """What comes of training a target once? Its score on held-out examples, what diagnosis says of it,
 and what the next edit may know; a crash is an outcome, no error."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +16,7 @@ from trainwright.core.history import History
 from trainwright.core.phrases import phrase
 from trainwright.core.records import RunRecord
 from trainwright.core.task import LOWER_IS_BETTER
+from trainwright.diagnose.judge import judge
 from trainwright.edit.edit import Target
 from trainwright.edit.loop import Trained, train
 from trainwright.edit.program import Program
@@ -61,8 +63,9 @@ def visit(
     known: ScoreFacts | None = None,
     past: str = "",
 ) -> Visit:
-    """Trains and diagnoses once. `known` is what `known_of` says can be had on a recipe's data, and
-    `past` the file of `remedy.past`.
+    """Trains and diagnoses once; of a program whose loop breaks, what is known before its first
+    step is judged. `known` is what `known_of` says can be had on a recipe's data, and `past` the
+    file of `remedy.past`.
 
     Raises nothing but KeyboardInterrupt and wrong use of `metric`.
     """
@@ -75,7 +78,11 @@ def visit(
     except Exception as error:  # users' networks may raise anything
         reason = str(error) if isinstance(error, TrainwrightError) else (
             f"{type(error).__name__}: {error}")  # fmt: skip
-        return Visit(seed=seed, score=None, state="failed", reason=reason[:300])
+        facts = target.facts if isinstance(target, Program) else None
+        return Visit(
+            seed=seed, score=None, state="failed", reason=reason[:300], facts=facts,
+            diagnosis=judge(facts) if facts is not None else Diagnosis(),
+        )  # fmt: skip
 
 
 def known_of(target: Target, *, allow_code: bool = False) -> ScoreFacts | None:
@@ -116,8 +123,9 @@ def _visit_program(program: Program, seed: int) -> Visit:
     name = facts.score.metric if facts.score is not None else "accuracy"
     rows = program.judged.num_rows
     return Visit(
-        seed=seed, score=trained.score, metric=name, state=trained.state, seconds=trained.seconds,
-        num_parameters=trained.num_parameters, resolution=1 / rows if name == "accuracy" else 0.0,
+        seed=seed, score=_finite(trained.score), metric=name, state=trained.state,
+        seconds=trained.seconds, num_parameters=trained.num_parameters,
+        resolution=1 / rows if name == "accuracy" else 0.0,
         diagnosis=seen.diagnose(), facts=facts, history=seen.history,
     )  # fmt: skip
 
@@ -135,10 +143,15 @@ def _visit_recipe(
     found, history = judge_stored(record, readings)
     name, value, count = _score(record, metric)
     return Visit(
-        seed=seed, score=value, metric=name, state=record.state, seconds=record.seconds,
+        seed=seed, score=_finite(value), metric=name, state=record.state, seconds=record.seconds,
         num_parameters=record.num_parameters, diagnosis=found, facts=record.facts, history=history,
         resolved=record.resolved, resolution=1 / count if name == "accuracy" and count else 0.0,
     )  # fmt: skip
+
+
+def _finite(score: float | None) -> float | None:
+    """A score that is no number is none: R2 of targets that do not vary."""
+    return score if score is not None and math.isfinite(score) else None
 
 
 def _with_known(record: RunRecord, known: ScoreFacts | None) -> RunRecord:
