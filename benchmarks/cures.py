@@ -1,6 +1,7 @@
 """Does healing remove what the clinic planted? Every harmful fault whose loop the healer can run, on
 one or more networks, healed and proven on fresh seeds, beside the same program without the fault."""
 
+import json
 import os
 import statistics
 import sys
@@ -36,6 +37,7 @@ BODIES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 PENALTIES = {"penalty_squares": {"l2": 0.3}, "penalty_absolute": {"l1": 0.03}}
 SCHEDULES = (None, "cosine")
+KEPT = Path(__file__).parent / ".cures"  # results, not committed: what is there is not healed again
 BUDGET = 20.0  # seconds of the search: ten runs of most of these
 BACK = 0.9  # of the healthy twin's skill: as good as without the fault [assumed]
 
@@ -67,8 +69,7 @@ def converted(setting: Setting, build: Any) -> Program:
     weights = [n for n, p in built.model.named_parameters() if p.requires_grad]
     share = PENALTIES.get(setting.body, {})
     habits = Habits(
-        batch_size=built.batch_size, epochs=max(1, -(-setting.steps // per_epoch)),
-        most_steps=setting.steps, shuffle=built.shuffle, trains=setting.trains_in == "train",
+        batch_size=built.batch_size, epochs=max(1, -(-setting.steps // per_epoch)), shuffle=built.shuffle, trains=setting.trains_in == "train",
         judges=setting.validates_in == "eval",
         schedule="cosine" if setting.schedule == "cosine" else "constant",
         penalties=tuple(Penalty(parameter=n, **share) for n in weights) if share else (),
@@ -78,6 +79,16 @@ def converted(setting: Setting, build: Any) -> Program:
 
 
 def measured(number: int, base: str) -> dict[str, Any]:
+    """One fault on one network, healed; what is kept is read."""
+    fault = FAULTS[number]
+    place = KEPT / f"{fault.code}_{fault.kind}~{base}.json"
+    if not place.exists():
+        row = healed(number, base)
+        place.write_text(json.dumps(row))
+    return json.loads(place.read_text())
+
+
+def healed(number: int, base: str) -> dict[str, Any]:
     """One fault on one network, healed."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -154,6 +165,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="beginning of a case's name")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
+    KEPT.mkdir(exist_ok=True)
     jobs = [job for job in cases(options.networks)
             if f"{FAULTS[job[0]].code}_{FAULTS[job[0]].kind}/{job[1]}".startswith(options.only)]  # fmt: skip
     chosen = {number for number, _ in cases(1)}

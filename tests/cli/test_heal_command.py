@@ -55,7 +55,7 @@ def test_a_sick_recipe_is_healed_proven_saved_and_shown(desk, trained_here, caps
     assert healed.algorithm.learning_rate != 10.0
     page = (desk / "p.html").read_text(encoding="utf-8")
     assert "- algorithm.learning_rate = 10.0" in page
-    assert page.count("<svg") == 2
+    assert page.count("<svg") >= 2  # of the proof; exams may draw more
 
     proven = tw.compare("sick.toml", "healed.toml", seeds=1, first_seed=77, quiet=True)
     assert proven.effect > 0.3, "the saved recipe is better on a seed that nobody has used"
@@ -73,7 +73,7 @@ def test_a_healthy_recipe_is_left_alone_and_machines_hear_of_it(desk, capsys):
 
 
 def test_without_its_remedies_it_is_stuck_and_strict_says_so(desk, monkeypatch, capsys):
-    monkeypatch.setattr("trainwright.remedy.heal.PATIENCE", 1)
+    monkeypatch.setattr("trainwright.remedy.search.PATIENCE", 1)
     without = ("lower_learning_rate", "clip_gradient_norm", "warm_up", "swap_optimizer", "add_norm")
     words = [part for name in without for part in ("--without", name)]
     words += ["--budget", "3s", "--save", "same.toml"]

@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from tests.edit.programs import adam, changed, classes, net, program, refusal, turned
+from trainwright.core.diagnosis import Finding
 from trainwright.core.history import History
 from trainwright.edit.algorithm import quiet_norm
+from trainwright.edit.catalogue import edit_named
 from trainwright.edit.edit import Context
 from trainwright.edit.loop import rate_factor, train
-from trainwright.edit.program import Penalty
+from trainwright.edit.program import Penalty, Program
 from trainwright.recipe import Recipe, edit
 
 RESOLVED = {"algorithm": {"learning_rate": 0.003, "batch_size": 64, "weight_decay": 0.01,
@@ -348,3 +350,16 @@ def test_a_run_that_exploded_within_a_few_steps_is_clipped_at_what_was_quiet():
     assert quiet_norm(Context(history=history(1.0, 2.0, 1e5, 1e11))) <= 20.0
     usual = history(*np.linspace(1.0, 2.0, 100).tolist())
     assert 1.4 < quiet_norm(Context(history=usual)) < 1.5
+
+
+def test_norms_that_were_read_behind_too_tight_a_clipping_say_nothing_of_a_fitting_one():
+    tight = Finding(code="A410", name="x", severity="serious", confidence=0.9)
+    context = Context(finding=tight, history=history(1e-4, 1e-4, 1e-4))
+    given = program().turned(clip_norm=1e-4)
+    after = edit_named("clip_gradient_norm").apply(given, context)
+    assert isinstance(after, Program)
+    assert after.habits.clip_norm == 1.0
+    made = edit(Recipe(), {"algorithm.clip_norm": 1e-4})
+    turned_up = edit_named("clip_gradient_norm").apply(made, context)
+    assert isinstance(turned_up, Recipe)
+    assert turned_up.algorithm.clip_norm == 1.0

@@ -84,6 +84,7 @@ def test_a_budget_that_is_over_after_the_first_run_is_said() -> None:
     found = heal(given, budget=1e-3, seeds=0)
     assert found.state == "stuck"
     assert found.target is given
+    assert found.proof is None, "nothing was tried: nothing is to be proven"
     assert "no time was left for a remedy" in found.notes[0]
 
 

@@ -20,6 +20,7 @@ LEAST_CHANGE = 1.5  # of a rate: half of a range exam's grid, in logarithms [ass
 USUAL_ADAMW = 1e-3  # torch's default, and Kingma and Ba 2015's [paper: arXiv:1412.6980]
 WARM_SHARE, WARM_MOST = 0.05, 200  # of the steps, as train/plan.py has them
 MEMORY = ("eps", "betas", "alpha", "rho")  # what an optimiser keeps of gradients, and divides by
+CLIPPED_TO = 1.1  # times the limit: a norm below was clipped to it [assumed]
 MOST_UNQUIET = 10.0  # [assumed]
 QUIET_QUANTILE = 0.9  # clips one step in ten [paper: Pascanu et al. 2013, 3.2]
 
@@ -111,13 +112,22 @@ def _plain(value: Any) -> Any:
 
 
 def _clip(program: Program, context: Context) -> Program:
-    norm = quiet_norm(context)
-    if program.habits.clip_norm is not None and program.habits.clip_norm <= norm < math.inf and (
-        context.finding is None or context.finding.code != "A410"
-    ):  # fmt: skip
+    norm, now = _fitting_norm(context, program.habits.clip_norm), program.habits.clip_norm
+    if now is not None and now <= norm < math.inf and not _clips_too_much(context):
         raise nothing_to_change("clip_gradient_norm")
     line = f"torch.nn.utils.clip_grad_norm_(model.parameters(), {norm:.3g})  # before step()"
     return habit("clip_gradient_norm", line, clip_norm=norm)(program, context)
+
+
+def _clips_too_much(context: Context) -> bool:
+    return context.finding is not None and context.finding.code == "A410"
+
+
+def _fitting_norm(context: Context, now: float | None) -> float:
+    """The quiet norm; where it was read behind a clipping that is too tight, 1."""
+    norm = quiet_norm(context)
+    hidden = now is not None and _clips_too_much(context) and norm <= CLIPPED_TO * now
+    return 1.0 if hidden else norm
 
 
 def quiet_norm(context: Context) -> float:
@@ -220,7 +230,8 @@ def _eps_knobs(recipe: Recipe, context: Context) -> Knobs:
 
 
 def _clip_knob(recipe: Recipe, context: Context) -> Knobs:
-    return {"algorithm.clip_norm": float(f"{quiet_norm(context):.3g}")}
+    norm = _fitting_norm(context, recipe.algorithm.clip_norm)
+    return {"algorithm.clip_norm": float(f"{norm:.3g}")}
 
 
 def _penalty_knobs(recipe: Recipe, context: Context) -> Knobs:

@@ -101,6 +101,7 @@ def heal(
     try:
         if not is_well(first.seen):
             exams = _settled(search, EXAM_SHARE * budget, allow_code, tell)
+            best = first = search.nodes[0]
             kept = PROOF_SHARE if seeds else 0.0
             search.run(began + (1 - kept - PRUNE_SHARE) * budget)
             best = search.prune(began + (1 - kept) * budget)

@@ -28,5 +28,12 @@ def is_well(seen: Visit) -> bool:
     known = seen.known
     if known is None or known.reference is None:
         return seen.score >= UNKNOWN_GOOD
-    slack = 2 * (known.reference_sd or 0.0) + NEAR * max(0.0, 1.0 - known.constant)
+    noise = math.hypot(known.reference_sd or 0.0, _error(seen))
+    slack = 2 * noise + NEAR * max(0.0, 1.0 - known.constant)
     return seen.score >= known.reference - slack
+
+
+def _error(seen: Visit) -> float:
+    """Standard error of an accuracy, from how many examples it is of; 0 for other scores."""
+    share = seen.score or 0.0
+    return math.sqrt(max(0.0, share * (1 - share) * seen.resolution))
