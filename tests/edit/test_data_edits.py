@@ -9,8 +9,11 @@ from torch import nn
 
 from tests.edit.programs import changed, classes, net, numbers, program, refusal, turned
 from trainwright.core.facts import Facts, TargetFacts
+from trainwright.edit.catalogue import edit_named
+from trainwright.edit.edit import Context
 from trainwright.edit.loop import batches, train
 from trainwright.edit.loss import OnLogits
+from trainwright.edit.program import Program
 from trainwright.recipe import Recipe, edit
 
 MEASURED = "the score itself is measured on these examples"
@@ -257,3 +260,16 @@ def test_classes_are_not_weighed_where_numbers_are_predicted() -> None:
 def test_a_knob_that_stands_against_another_one_is_refused_with_its_reason() -> None:
     hinge = edit(Recipe(), {"loss.name": "hinge"})
     assert "label_smoothing" in refusal("robust_loss", hinge).what
+
+
+def test_rows_without_a_target_are_neither_learned_nor_judged() -> None:
+    own = torch.Generator().manual_seed(0)
+    X = torch.randn(100, 6, generator=own)
+    y = X[:, :1].clone()
+    y[::10] = float("nan")
+    given = program(lambda: net(1), data=(X, y), loss=nn.MSELoss())
+    after = edit_named("drop_rows").apply(given, Context())
+    assert isinstance(after, Program)
+    for sample in (after.train, after.judged):
+        assert torch.isfinite(sample.targets).all()
+    assert after.judged.num_rows < given.judged.num_rows

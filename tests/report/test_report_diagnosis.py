@@ -83,7 +83,7 @@ def test_a_finding_shows_everything_that_was_promised():
         "A401 learning rate too high", "學習率太高", "critical", "very likely, 93 %",
         "fc1, fc2, fc3", "train.py:41",
         "step 3: update/weight 0.8 in fc1 → step 5: dead units 97 % in fc1 → step 9: loss NaN",
-        "threshold 0.1", "[source: CS231n]", "refuted if", "lower_learning_rate: divide",
+        "threshold 0.1", "[source: CS231n]", "refuted if", "lower_learning_rate: lower the rate",
         "M202 dying units", "gradient noise scale (A404, A405): no micro-batches", "1 % of the time",
     ):  # fmt: skip
         assert part in text, part

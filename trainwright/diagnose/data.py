@@ -88,7 +88,7 @@ def labels_degenerate(case: Case) -> Finding | CannotTell | None:
     Why it harms: nothing can be learned from a constant; a wrong code is a wrong answer.
     Look-alikes: none.
     Exams: none, it is certain.
-    Remedies: encode_labels.
+    Remedies: encode_labels, drop_rows.
     Source: [measured: counted].
     """
     targets = case.facts.targets
@@ -120,7 +120,7 @@ def labels_degenerate(case: Case) -> Finding | CannotTell | None:
                      remedies=["encode_labels"], count=0)  # fmt: skip
     if targets.bad_values and not taken:
         return found("D106", 0.97, seen("targets.bad_values", targets.bad_values, 0, "counted"),
-                     kind="outside_range", remedies=["encode_labels"],
+                     kind="outside_range", remedies=["encode_labels", "drop_rows"],
                      count=targets.bad_values)  # fmt: skip
     present = sum(1 for count in targets.counts if count)
     if targets.counts and present == 1:

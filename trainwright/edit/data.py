@@ -142,8 +142,20 @@ def _drop_rows(program: Program, context: Context) -> Program:
         raise nothing_to_change("drop_rows")
     kept = np.flatnonzero(~bad)
     line = f"X_train, y_train = X_train[good], y_train[good]  # without {int(bad.sum())} rows"
-    return program.after(Done(name="drop_rows", values={"count": int(bad.sum())}, lines=(line,)),
-                         train=program.train.pick(kept))  # fmt: skip
+    return program.after(
+        Done(name="drop_rows", values={"count": int(bad.sum())}, lines=(line,)),
+        train=program.train.pick(kept), judged=_judgeable(program.judged),
+        valid=None if program.valid is None else _judgeable(program.valid),
+    )  # fmt: skip
+
+
+def _judgeable(sample: Sample) -> Sample:
+    """The rows whose targets are numbers: answers to the others cannot be judged."""
+    targets = first_tensor(sample.targets)
+    if targets is None or not targets.is_floating_point() or bool(torch.isfinite(targets).all()):
+        return sample
+    known = torch.isfinite(targets.detach().cpu().reshape(len(targets), -1)).all(1)
+    return sample.pick(np.flatnonzero(known.numpy()))
 
 
 def _bad_rows(sample: Sample) -> np.ndarray:
