@@ -4,8 +4,8 @@ part of each rule can fail."""
 from collections.abc import Callable
 
 import pytest
+from lecture_words import read
 
-from trainwright.core.claims import ClaimResult, Measured
 from trainwright.core.phrases import use_language
 from trainwright.core.words import known_codes
 from trainwright.lecture import capacity
@@ -25,12 +25,6 @@ from trainwright.lecture.capacity import (
 )
 from trainwright.lecture.training import ready
 from trainwright.recipe import edit
-from trainwright.report.lecture import reading_words
-
-
-def read(code: str, found: Measured) -> str:
-    return reading_words(ClaimResult(claim=code, measured=found, seconds=1.0, device=""))
-
 
 # --- trained -------------------------------------------------------------------------------------
 

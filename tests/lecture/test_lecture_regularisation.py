@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from lecture_words import read
 from torch import nn
 
-from trainwright.core.claims import ClaimResult, Measured
 from trainwright.core.phrases import use_language
 from trainwright.core.words import known_codes
 from trainwright.data.batch import Batch
@@ -26,12 +26,6 @@ from trainwright.lecture.regularisation import (
     removal,
     without_units,
 )
-from trainwright.report.lecture import reading_words
-
-
-def read(code: str, found: Measured) -> str:
-    return reading_words(ClaimResult(claim=code, measured=found, seconds=1.0, device=""))
-
 
 # --- trained -------------------------------------------------------------------------------------
 

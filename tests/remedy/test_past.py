@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from trainwright import api
+from trainwright.core.errors import TrainwrightError
 from trainwright.remedy import past, search
 from trainwright.remedy.heal import heal
 from trainwright.remedy.search import Step
@@ -70,3 +71,10 @@ def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path):
 @pytest.mark.parametrize("folder", [None])
 def test_no_folder_keeps_nothing(folder):
     assert past.remember(sick(), folder) == ""
+
+
+def test_a_recipe_that_cannot_be_trained_leaves_no_file(tmp_path):
+    missing = api.make_recipe(str(tmp_path / "none.csv"), target="y")
+    with pytest.raises(TrainwrightError, match="cannot be trained even once"):
+        heal(missing, folder=tmp_path)
+    assert files(tmp_path) == []

@@ -15,9 +15,7 @@ TURNED_UP = 1.2  # validation loss at the end over its lowest [assumed]
 USEFUL = 0.5  # share of the steps before which the best weights show the rest in vain [assumed]
 HEAVY_DROPOUT = 0.65  # share that is dropped; 0.5 is the usual most [paper: Srivastava 2014, 7.3]
 DEEP = 10  # layers from which on a plain chain is hard to train [paper: He 2015, fig. 1]
-SETTLED_AFTER = (
-    100  # steps: running statistics with momentum 0.1 hold 3e-5 of their start [counted]
-)
+SETTLED_AFTER = 100  # steps: with momentum 0.1 running statistics keep 3e-5 of their start
 SCORE_IN_EVAL = 0.25  # accuracy or R2 that is lost by calling eval on the same rows [assumed]
 WORSE_IN_EVAL = 0.3  # of the loss to gain, that is lost by calling eval on the same rows [assumed]
 FLOWS = 1e-6  # share of a gradient that may cross between examples by rounding [assumed]

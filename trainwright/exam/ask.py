@@ -2,7 +2,7 @@
 program and the terms around it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,14 +117,16 @@ def _asked(target: Target, name: str | None, **terms: Any) -> Asked:
 
 def prepared(
     target: Target, *, record: RunRecord | None = None, store: Store | None = None,
-    allow_code: bool = False, seed: int | None = None,
+    allow_code: bool = False, seed: int | None = None, resolved: Mapping[str, Any] | None = None,
 ) -> tuple[Program, Terms]:  # fmt: skip
-    """The program of a target, and terms that know the recipe and the run it came from."""
+    """The program of a target, and terms that know the recipe and the run it came from. `resolved`
+    is what the recipe's `auto`s mean, found out where neither it nor a record says so."""
     if isinstance(target, Program):
         return target, Terms(seed=seed or 0)
-    resolved = dict(record.resolved) if record is not None else resolved_of(target, allow_code)
-    terms = Terms(seed=target.seed if seed is None else seed, recipe=target, resolved=resolved,
-                  record=record, store=store, allow_code=allow_code)  # fmt: skip
+    if resolved is None:
+        resolved = record.resolved if record is not None else resolved_of(target, allow_code)
+    terms = Terms(seed=target.seed if seed is None else seed, recipe=target, record=record,
+                  resolved=dict(resolved), store=store, allow_code=allow_code)  # fmt: skip
     return program_of(target, allow_code=allow_code), terms
 
 

@@ -95,7 +95,13 @@ def heal(
 
     search = Search(look=look, allow_code=allow_code, without=frozenset(without), tell=tell)
     first = search.begin(target, look(target))
-    _trainable(first.seen)
+    if not _was_trained(first.seen):
+        forget(past)
+        raise TrainwrightError(
+            phrase("it cannot be trained even once: {reason}", reason=first.seen.reason),
+            allowed=phrase("a target whose loop runs"),
+            do=phrase("mend that first; `trainwright check` may say more"),
+        )
     budget = _budget(budget, time.perf_counter() - began)
     best, exams, proof, notes = first, (), None, list[str]()
     try:
@@ -129,13 +135,9 @@ def heal(
     )  # fmt: skip
 
 
-def _trainable(seen: Visit) -> None:
-    if seen.score is None and seen.history is None and seen.diagnosis.healthy:
-        raise TrainwrightError(
-            phrase("it cannot be trained even once: {reason}", reason=seen.reason),
-            allowed=phrase("a target whose loop runs"),
-            do=phrase("mend that first; `trainwright check` may say more"),
-        )
+def _was_trained(seen: Visit) -> bool:
+    """Or is at least something named, from which to mend it?"""
+    return seen.score is not None or seen.history is not None or not seen.diagnosis.healthy
 
 
 def _budget(asked: float | None, one_run: float) -> float:
@@ -153,7 +155,7 @@ def _settled(search: Search, seconds: float, allow_code: bool, tell: Tell) -> tu
     first = search.nodes[0]
     seen = first.seen
     try:
-        program, terms = prepared(first.target, allow_code=allow_code)
+        program, terms = prepared(first.target, allow_code=allow_code, resolved=seen.resolved)
         found, exams = settle(
             program, seen.diagnosis, budget=seconds, terms=replace(terms, history=seen.history),
             history=seen.history, told=tell,

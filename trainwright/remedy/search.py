@@ -7,12 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from trainwright.core.errors import TrainwrightError
 from trainwright.core.phrases import phrase
 from trainwright.edit.catalogue import edits
 from trainwright.edit.edit import NotApplicable, Target, changes
-from trainwright.edit.from_recipe import program_of
-from trainwright.edit.program import Program
+from trainwright.exam.ask import prepared
 from trainwright.exam.rate import range_test
 from trainwright.remedy.candidates import Candidate, Part, candidates
 from trainwright.remedy.skill import GAIN, is_well, skill
@@ -50,6 +48,11 @@ class Step:
         """The names apart; none for the first."""
         return tuple(self.remedy.split(SEVERAL)) if self.remedy else ()
 
+    @property
+    def rank(self) -> tuple[float, int, int]:
+        """Skill, then how little is still named, then who came first."""
+        return round(self.skill / GAIN), -len(self.open), -self.number
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
@@ -59,11 +62,6 @@ class Node:
     target: Target
     seen: Visit
     path: tuple[Part, ...] = ()
-
-    @property
-    def rank(self) -> tuple[float, int, int]:
-        """Skill, then how little is still named, then who came first."""
-        return round(self.step.skill / GAIN), -len(self.step.open), -self.step.number
 
 
 @dataclass(slots=True, kw_only=True)
@@ -119,7 +117,7 @@ class Search:
     @property
     def best(self) -> Node:
         """Of the kept ones."""
-        return max(self.nodes, key=lambda node: node.rank)
+        return max(self.nodes, key=lambda node: node.step.rank)
 
     # --- one thing tried ---------------------------------------------------------------------
 
@@ -167,17 +165,16 @@ class Search:
         if node.step.number not in self._rates:
             seconds = RANGE_RUNS * node.seen.seconds
             late = time.perf_counter() + seconds + node.seen.seconds > deadline
-            self._rates[node.step.number] = None if late else self._rate(node.target, seconds)
+            self._rates[node.step.number] = None if late else self._rate(node, seconds)
         return part[0], replace(part[1], rate=self._rates[node.step.number])
 
-    def _rate(self, target: Target, seconds: float) -> float | None:
+    def _rate(self, node: Node, seconds: float) -> float | None:
+        """None where there is no rate to be found: the remedy goes by its usual step."""
         try:
-            program = (target if isinstance(target, Program)
-                       else program_of(target, allow_code=self.allow_code))  # fmt: skip
+            program, _ = prepared(node.target, allow_code=self.allow_code,
+                                  resolved=node.seen.resolved)  # fmt: skip
             return float(f"{range_test(program, seconds=seconds).best:.1g}")  # as people write it
-        except TrainwrightError:
-            return None  # several optimisers, or no rate: the remedy goes by its usual step
-        except Exception:  # a foreign network may raise anything at an odd rate
+        except Exception:  # several optimisers; or a foreign network, which may raise anything
             return None
 
     def _left_out(self, node: Node, remedy: str, rest: tuple[Part, ...]) -> Node | None:

@@ -10,7 +10,6 @@ from rich.tree import Tree
 from trainwright.core.words import say
 from trainwright.remedy.heal import Healing
 from trainwright.remedy.search import Step
-from trainwright.remedy.skill import GAIN
 from trainwright.report import format as show
 from trainwright.report.terminal import tame
 
@@ -22,9 +21,9 @@ LONGEST_REASON = 90  # characters of a reason on a line of its own [assumed]
 
 
 def best_step(steps: Sequence[Step]) -> Step:
-    """The best run so far: by skill, then by what is still named, then the earliest."""
-    return max(steps, key=lambda s: (round(s.skill / GAIN), -len(s.open), -s.number)
-               if s.score is not None or s.parent < 0 else (-10**9, 0, 0))  # fmt: skip
+    """The best run so far, as the search ranks them; the first where none has a score."""
+    scored = [step for step in steps if step.score is not None or step.parent < 0]
+    return max(scored, key=lambda step: step.rank)
 
 
 def path_to(step: Step, steps: Sequence[Step]) -> tuple[Step, ...]:
