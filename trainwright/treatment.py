@@ -246,8 +246,11 @@ def _seconds(budget: str | float | None) -> float | None:
         return budget
     from trainwright.core.budget import parse_budget
 
-    parsed = parse_budget(budget)
-    if parsed.unit != "seconds":
+    try:
+        parsed = parse_budget(budget)
+    except ValueError:
+        parsed = None
+    if parsed is None or parsed.unit != "seconds":
         raise TrainwrightError(
             phrase("{budget} is no time", budget=shown(budget)),
             allowed=phrase("seconds or minutes, as 60s or 3min"),

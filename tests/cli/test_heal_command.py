@@ -186,3 +186,11 @@ def test_a_healed_network_of_ones_own_comes_with_the_lines_to_change():
 def test_the_card_is_said_in_chinese(healed):
     use_language("zh-Hant")
     assert "要轉動的旋鈕" in str(healed)
+
+
+@pytest.mark.parametrize("budget", ["banana", "3 epochs"])
+def test_a_budget_that_is_no_time_is_refused_with_what_is(desk, capsys, budget):
+    assert run(["heal", "sick.toml", "--budget", budget]) != 0
+    said = capsys.readouterr().err
+    assert "is no time" in said
+    assert "seconds or minutes, as 60s or 3min" in said
