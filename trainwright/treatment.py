@@ -244,19 +244,16 @@ def _seconds(budget: str | float | None) -> float | None:
     """Seconds of a budget in words (`60s`) or numbers. Raises TrainwrightError for others."""
     if budget is None or isinstance(budget, int | float):
         return budget
-    from trainwright.core.budget import parse_budget
+    from trainwright.core.budget import parse_seconds
 
-    try:
-        parsed = parse_budget(budget)
-    except ValueError:
-        parsed = None
-    if parsed is None or parsed.unit != "seconds":
+    seconds = parse_seconds(budget)
+    if seconds is None:
         raise TrainwrightError(
             phrase("{budget} is no time", budget=shown(budget)),
             allowed=phrase("seconds or minutes, as 60s or 3min"),
             do=phrase("leave it out for ten times one run"),
         )
-    return parsed.amount
+    return seconds
 
 
 class Healing:

@@ -127,3 +127,11 @@ def test_the_card_is_said_in_chinese():
     said = text(cards(asked))
     assert "學習率的十倍" in said
     assert "沒有時間了" in said
+
+
+@pytest.mark.parametrize("budget", ["banana", "3 epochs"])
+def test_a_budget_that_is_no_time_is_refused_with_what_is(place, capsys, budget):
+    assert run(["exam", "r.toml", "overfit_one_batch", "--budget", budget]) != 0
+    said = capsys.readouterr().err
+    assert "an exam's budget is a time" in said
+    assert "60s or 3min" in said

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from trainwright.cli import options
 from trainwright.cli.output import console, print_json
 from trainwright.cli.page import Page, can_be_written, write_page
-from trainwright.core.budget import parse_budget
+from trainwright.core.budget import parse_seconds
 from trainwright.core.errors import TrainwrightError, shown
 from trainwright.core.phrases import phrase
 from trainwright.core.words import say
@@ -54,11 +54,11 @@ def exam(
 def _seconds(budget: str | None) -> float | None:
     if budget is None:
         return None
-    parsed = parse_budget(budget)
-    if parsed.unit != "seconds":
+    seconds = parse_seconds(budget)
+    if seconds is None:
         raise TrainwrightError(
             phrase("an exam's budget is a time, not {budget}", budget=shown(budget)),
             allowed=phrase("a time, as 60s or 3min"),
             do=phrase("for example --budget 60s"),
         )
-    return parsed.amount
+    return seconds

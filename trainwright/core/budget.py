@@ -69,3 +69,13 @@ def _no_budget(text: str) -> ValueError:
             text=text[:40],
         )
     )
+
+
+def parse_seconds(text: str) -> float | None:
+    """The seconds of a budget that is a time; None for steps, examples, epochs, and for words that
+    are no budget."""
+    try:
+        budget = parse_budget(text)
+    except ValueError:
+        return None
+    return budget.amount if budget.unit == "seconds" else None
