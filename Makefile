@@ -23,7 +23,7 @@ test: $(READY) lint  ## what CI runs: lint, types, the import contract, the test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-all: $(READY) lint  ## the slow experiments too
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --hypothesis-profile search
 
 lint: $(READY)
 	$(BIN)/ruff check .

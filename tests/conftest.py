@@ -6,8 +6,10 @@ from hypothesis import settings
 from trainwright.core.words import language, use_language
 
 # A shared machine may be slow for a moment: a test's time is no property of the program.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# `make test` asks the same examples each time; `make test-all` looks for new ones.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)

@@ -226,7 +226,7 @@ def test_whatever_a_record_holds_has_words(text, name):
     finding = Finding(
         code=text, name=name, severity=text, confidence=0.7, kind=name, where=(text,), line=name,
         evidence=(Evidence(reading=text, value=name, where=text, threshold=text, step=3),),
-        values={"{": text}, refuted_by=name, remedies=(text,), consequences=(static(),),
+        values={"{": text}, remedies=(text,), consequences=(static(),),
     )  # fmt: skip
     for said in (
         words.sentence(finding), words.refutation(finding), words.place(finding),

@@ -37,7 +37,6 @@ class Finding:
     since_step: int | None = None  # 0: before the first step
     evidence: tuple[Evidence, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
-    refuted_by: str = ""  # code of the sentence: what would show that this is not so
     remedies: tuple[str, ...] = ()
     consequences: tuple["Finding", ...] = ()
     note: bool = False

@@ -78,9 +78,7 @@ def _filled(codes: Sequence[str], finding: Finding) -> str:
 
 def refutation(finding: Finding) -> str:
     """What would show that it is not so; empty when nobody has said."""
-    asked = [finding.refuted_by] if finding.refuted_by else []
-    codes = [*asked, *(f"rule.{code}.refuted" for code in (*asked, finding.code))]
-    return next((say(code) for code in codes if code in known_codes("en")), "")
+    return _filled((f"rule.{finding.code}.refuted",), finding)
 
 
 def confidence_words(confidence: float) -> str:
