@@ -141,7 +141,13 @@ def _in_order(found: Any) -> Iterator[Finding]:
 
 # --- healing -------------------------------------------------------------------------------------
 
-LOOP_ONLY = ("keep_best_checkpoint", "stop_early", "weigh_classes")  # the corpus's loop has no such
+LOOP_ONLY = (
+    "keep_best_checkpoint",
+    "stop_early",
+    "weigh_classes",
+    "mixup",
+    "add_noise",
+)  # the corpus's loop has no such
 
 
 def heal(program: Any) -> Any:

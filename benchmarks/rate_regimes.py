@@ -3,6 +3,8 @@ and two optimisers; what is true is a rule over the whole sweep, stated here bef
 
     python benchmarks/rate_regimes.py sweep curves.npz   # 540 short runs, one thread: minutes
     python benchmarks/rate_regimes.py score curves.npz   # accuracy by regime, both halves
+    python benchmarks/rate_regimes.py clinic clinic/.cache/NAME  # what the box says of the clinic's
+        # kept runs; where it says something, the program trains anew at other rates
 
 The truth of a run at rate r, of its sweep's full training losses: F(r) is the mean of the last tenth
 of the looks, L0 the loss before the first step, F* the least F of the sweep, at rate r*, and
@@ -15,8 +17,12 @@ g = (L0 - F(r)) / (L0 - F*).
     high         otherwise
 """
 
+import gzip
+import json
 import sys
 import time
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 
@@ -200,5 +206,50 @@ def score(path):
         print("  mean confidence", round(confidence.mean(), 3), "right", round(right.mean(), 3))
 
 
+def clinic(folder):
+    """What the curves of the clinic's kept readings say, by fault and verdict; and of each program
+    of which the box would say something, its skill at its rate, at three times it or a third of it,
+    and once more so."""
+    from clinic.catalogue import find
+    from clinic.examine import facts_of, history_of
+    from trainwright.diagnose.judge import judge
+    from trainwright.report.rate_words import suspected_rate
+
+    counts = {}
+    for path in sorted(Path(folder).glob("*.gz")):
+        record = json.loads(gzip.decompress(path.read_bytes()))
+        program, found = find(record["program"]), judge(facts_of(record), history_of(record))
+        fault = program.fault if program.fault in ("A401", "A402") else bool(program.fault)
+        row = counts.setdefault((str(fault or "healthy"), not found.healthy), Counter())
+        row["runs"] += 1
+        row[found.rate.regime if found.rate is not None else "not told"] += 1
+        line = suspected_rate(found)
+        if line:
+            row["said"] += 1
+            step = 3.0 if found.rate.regime == "too_low" else 1 / 3.0
+            skills = [skill_at(program, record["seed"], step**power) for power in (0, 1, 2)]
+            print(program.name, record["seed"], np.round(skills, 3), line, flush=True)
+    for (fault, named), row in sorted(counts.items()):
+        print(f"{fault:8} {'named' if named else 'nothing named':14}", dict(row))
+
+
+def skill_at(program, seed, times):
+    """What the program reaches at so many times its rate."""
+    import torch
+
+    from clinic.program import skill, train
+
+    torch.set_num_threads(1)
+    built = program.build(seed)
+    for group in built.optimizer.param_groups:
+        group["lr"] *= times
+        if "initial_lr" in group:
+            group["initial_lr"] *= times
+    if built.scheduler is not None:
+        built.scheduler.base_lrs = [rate * times for rate in built.scheduler.base_lrs]
+    train(built)
+    return skill(built)
+
+
 if __name__ == "__main__":
-    {"sweep": sweep, "score": score}[sys.argv[1]](sys.argv[2])
+    {"sweep": sweep, "score": score, "clinic": clinic}[sys.argv[1]](sys.argv[2])

@@ -252,10 +252,14 @@ def load(
     allow_code: bool = False,
 ) -> Run:  # fmt: skip
     """A run from a store (`./trainwright.db` by default); `model` rebuilds one that was live."""
-    from trainwright.store.open import DEFAULT_URL
+    from trainwright.store.open import DEFAULT_URL, open_run
 
-    place, _ = open_place(store if store is not None else DEFAULT_URL)
-    return Run(place.run(run_id), place, own=model, allow_code=allow_code)
+    place = store if store is not None else DEFAULT_URL
+    if isinstance(place, str | Path):
+        place, record = open_run(run_id, place, allowed=phrase("the name of a run"))
+    else:
+        record = place.run(run_id)
+    return Run(record, place, own=model, allow_code=allow_code)
 
 
 def make_recipe(

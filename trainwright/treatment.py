@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainwright import recipe as recipes
-from trainwright.core.errors import TrainwrightError, shown, system_reason
+from trainwright.core.errors import RunNotFound, TrainwrightError, shown, system_reason
 from trainwright.core.phrases import phrase
 from trainwright.recipe import Recipe
 
@@ -203,6 +203,7 @@ def _program(
 def _target(target: Any, store: Any) -> Any:
     """A recipe, or the path of one; runs become theirs, data files a fresh one."""
     from trainwright import api
+    from trainwright.store.names import file_for_run, is_path
 
     if isinstance(target, Recipe):
         return target
@@ -219,7 +220,13 @@ def _target(target: Any, store: Any) -> Any:
         return target
     if Path(text).exists() or ":" in text:
         return api.make_recipe(text)
-    return _recipe_of(api.load(text, store=store))
+    try:
+        return _recipe_of(api.load(text, store=store))
+    except RunNotFound:
+        if not is_path(text):
+            raise
+        taken = phrase("a recipe in TOML, data, or the name of a run")
+        raise file_for_run(text, allowed=taken) from None
 
 
 def _run(run: Run | str, store: Any, model: Any) -> Run:

@@ -93,6 +93,8 @@ def test_without_its_remedies_it_is_stuck_and_strict_says_so(desk, monkeypatch, 
         (["sick.toml", "--save", "/proc/no/healed.toml"], "cannot be written"),
         (["no_such.toml"], "no_such.toml"),
         (["nobody-knows-this-run"], "nobody-knows-this-run"),
+        (["none.csv"], "there is no file 'none.csv'"),
+        (["data/none"], "there is no file 'data/none'"),
     ],
 )
 def test_mistakes_are_refused_before_anything_is_trained(
@@ -172,6 +174,7 @@ def test_a_healed_network_of_ones_own_comes_with_the_lines_to_change():
     found = tw.heal(
         make, (X, y), loss=nn.CrossEntropyLoss(), budget=20, seeds=0, epochs=6, quiet=True,
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=100.0),
+        without=("standardise_inputs",),  # its model would take other inputs
     )  # fmt: skip
     assert found.state in ("healthy", "improved")
     assert found.recipe is None

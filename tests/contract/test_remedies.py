@@ -49,8 +49,9 @@ def test_a_page_says_who_can_apply_it_and_which_rules_name_it() -> None:
     lower = pages["lower_learning_rate"]
     assert (lower.recipe, lower.program) == ("", "")
     assert "A401" in lower.rules
-    assert pages["deepen"].recipe == ""
-    assert "yours to mend" in pages["deepen"].program
+    assert (pages["deepen"].recipe, pages["deepen"].program) == ("", "")
+    assert "yours to mend" in pages["mask_future"].program
+    assert "before any data" in pages["reinitialise_lsuv"].recipe
     assert "in the file" in pages["drop_rows"].recipe
     assert pages["drop_rows"].program == ""
     assert pages["fix_axis"].recipe

@@ -47,6 +47,24 @@ def test_every_edit_is_there_once() -> None:
     assert edit_named(" warm_up ").name == "warm_up"
 
 
+def test_the_table_is_made_once_for_each_language_and_says_its_reasons_in_it() -> None:
+    use_language("en")
+    english = edits()
+    use_language("zh-Hant")
+    chinese = edits()
+    assert list(english) == list(chinese)
+    explained = [name for name, each in english.items() if each.instead]
+    assert len(explained) > 10
+    assert all(english[name].instead.isascii() for name in explained)
+    assert not any(chinese[name].instead.isascii() for name in explained)
+    assert edits() is chinese
+    use_language("en")
+    assert edits() is english
+    assert rooms() is rooms()
+    with pytest.raises(TypeError):
+        english["warm_up"] = english["shuffle"]  # pyright: ignore[reportIndexIssue]
+
+
 @pytest.mark.parametrize("make", [program, sickly, of_numbers])
 def test_an_edit_of_a_program_changes_a_copy_or_says_why_not(make: Any) -> None:
     given = make()

@@ -175,6 +175,59 @@ def test_class_numbers_begin_at_zero_in_every_split() -> None:
     assert "no class numbers" in refusal("encode_labels", regression()).what
 
 
+def coded(codes: tuple[float, float], loss: Any, *, end: nn.Module | None = None) -> Program:
+    """Whether a row is of the second cloud, written as two numbers."""
+    X, y = classes()
+    low, high = codes
+    marks = torch.where(y == 1, high, low)[:, None]
+    return program(lambda: net(1, end=end), data=(X, marks), loss=loss, epochs=8)
+
+
+@pytest.mark.parametrize("codes", [(1.0, 2.0), (-1.0, 1.0), (5.0, 255.0)])
+@pytest.mark.parametrize(
+    ("loss", "end"), [(nn.BCEWithLogitsLoss(), None), (nn.BCELoss(), nn.Sigmoid())]
+)
+def test_two_numbers_become_zero_and_one_where_the_loss_wants_those(
+    codes: Any, loss: Any, end: Any
+) -> None:
+    given = coded(codes, loss, end=end)
+    after = changed("encode_labels", given)
+    assert after.valid is not None
+    for sample, old in ((after.train, given.train), (after.valid, given.judged)):
+        assert torch.equal(sample.targets, (old.targets == codes[1]).float())
+    assert torch.equal(after.judged.targets, given.judged.targets)  # the user's own
+    assert f"(y_train == {codes[1]:g}).float()" in after.done[-1].lines[0]
+    right = coded((0.0, 1.0), loss, end=end)
+    assert train(after, 0).score == train(right, 0).score  # an accuracy, of the same answers
+    assert "it is so already" in refusal("encode_labels", after).what
+
+
+def test_before_the_labels_are_encoded_the_answers_are_judged_as_classes_too() -> None:
+    given = coded((1.0, 2.0), nn.BCEWithLogitsLoss())
+    assert given.facts.score is not None
+    assert given.facts.score.metric == "accuracy"
+    was, now = train(given, 0).score, train(changed("encode_labels", given), 0).score
+    assert was == pytest.approx(1 / 3, abs=0.1)  # all are said to be the second
+    assert now is not None
+    assert now > 0.8
+
+
+def test_a_fitting_loss_of_coded_labels_is_that_of_zero_and_one() -> None:
+    given = coded((1.0, 2.0), nn.BCELoss(), end=nn.Sigmoid())
+    for first, second in (("encode_labels", "pair_head_and_loss"),
+                          ("pair_head_and_loss", "encode_labels")):  # fmt: skip
+        after = changed(second, changed(first, given))
+        assert isinstance(after.loss, OnLogits)
+        assert after.loss.kind == "zero_one"
+        found = train(after, 0).score
+        assert found is not None
+        assert found > 0.8
+    signs = coded((-1.0, 1.0), nn.BCEWithLogitsLoss())
+    kinds = [changed("pair_head_and_loss", of).loss
+             for of in (signs, changed("encode_labels", signs))]  # fmt: skip
+    assert [getattr(loss, "kind", "") for loss in kinds] == ["plus_minus_one", "zero_one"]
+
+
 # --- a loss that wrong targets hurt less -----------------------------------------------------
 
 

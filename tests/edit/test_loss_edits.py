@@ -1,7 +1,5 @@
 """Each edit of the loss changes what it says, of programs and of recipes, and nothing else."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -184,12 +182,7 @@ def test_each_output_is_compared_with_its_own_target_alone() -> None:
     assert "not equally many" in refusal("align_shapes", program()).what
 
 
-# --- by hand, and recipes ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("make", [program, Recipe])
-def test_a_gradient_past_an_operation_is_written_by_hand(make: Any) -> None:
-    assert "the forward of your network" in refusal("straight_through", make()).do
+# --- recipes -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["linear_head", "align_shapes"])

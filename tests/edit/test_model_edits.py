@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.edit.programs import changed, net, program, refusal, turned
+from tests.edit.programs import changed, classes, net, program, refusal, turned
 from trainwright.edit.loop import train
 from trainwright.edit.program import Program
 from trainwright.edit.surgery.observe import observe
@@ -139,6 +139,38 @@ def test_weights_start_anew_by_the_fan_in_and_by_the_seed(name: str, kind: Any, 
     assert "it is so already" in refusal(name, after).what
 
 
+def test_every_layer_gives_unit_outputs_whatever_the_inputs_scale() -> None:
+    X, y = classes(scale=1e4)
+    given = program(lambda: chain(nn.Tanh(), width=64), data=(X, y))
+    after = changed("reinitialise_lsuv", given)
+    model, few = made(after).requires_grad_(False), after.few().inputs[0]
+    first = model[0](few)
+    assert float(first.std()) == pytest.approx(1.0, abs=0.06)
+    assert float(model[2](torch.tanh(first)).std()) == pytest.approx(1.0, abs=0.06)
+    assert float(made(given).requires_grad_(False)[0](few).std()) > 100
+    assert torch.equal(made(after)[0].weight, model[0].weight)
+    assert not torch.equal(made(after, 1)[0].weight, model[0].weight)
+    assert "it is so already" in refusal("reinitialise_lsuv", after).what
+
+
+def test_units_that_start_alike_start_apart_by_lsuv_and_learn() -> None:
+    def alike() -> nn.Module:
+        model = net()
+        for parameter in model.parameters():
+            nn.init.constant_(parameter, 0.01)
+        return model
+
+    given = program(alike)
+    was, now = train(given, 0).score, train(changed("reinitialise_lsuv", given), 0).score
+    assert was is not None
+    assert now is not None
+    assert now > was + 0.1
+
+
+def test_a_recipe_is_told_why_it_has_no_lsuv() -> None:
+    assert "orthogonal" in refusal("reinitialise_lsuv", Recipe()).do
+
+
 def test_what_a_change_draws_leaves_the_random_state_alone() -> None:
     after = changed("widen", changed("reinitialise_he", program()))
     before = torch.get_rng_state()
@@ -161,6 +193,32 @@ def test_hidden_layers_are_doubled_and_halved_and_trained() -> None:
     trained = train(wide, 0)
     assert trained.score is not None
     assert trained.score > 0.8
+
+
+def test_one_more_layer_gives_at_first_what_was_given_and_is_trained() -> None:
+    given = program()
+    after = changed("deepen", given)
+    x = given.few().inputs[0]
+    assert torch.equal(outputs(after, x), outputs(given, x))
+    assert hidden(after) == ["relu", "relu"]
+    model, optimizer = after.start(0)
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == 6
+    new = model.get_parameter("0.deeper.1.weight")
+    assert torch.equal(new, torch.eye(16))
+    trained = train(after, 0)
+    assert not torch.equal(trained.model.get_parameter("0.deeper.1.weight"), torch.eye(16))
+    assert trained.score is not None
+    assert trained.score > 0.8
+    assert hidden(changed("deepen", after)) == ["relu"] * 3
+    assert made(changed("widen", after)).get_parameter("0.deeper.1.weight").shape == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [(chain, "no usual non-linearity"), (lambda: nn.Linear(6, 3), "no hidden layer")],
+)
+def test_where_one_more_layer_is_not_clear_it_says_so(make: Any, reason: str) -> None:
+    assert reason in refusal("deepen", program(make)).what
 
 
 def test_what_an_edit_put_in_before_is_as_wide_as_the_layers_after() -> None:
@@ -254,7 +312,7 @@ def test_frozen_weights_move_again() -> None:
 # --- by hand, and recipes -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["deepen", "fix_axis", "mask_future"])
+@pytest.mark.parametrize("name", ["fix_axis", "mask_future"])
 def test_a_forward_is_mended_by_hand(name: str) -> None:
     assert "the forward of your network" in refusal(name, program()).do
 

@@ -2,6 +2,8 @@
 
 import copy
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +16,8 @@ from trainwright.core.errors import TrainwrightError
 from trainwright.core.words import LANGUAGES, said_in
 from trainwright.edit.given import program_from
 from trainwright.edit.loop import loss_of
+from trainwright.edit.optimizer import OptimizerPlan
+from trainwright.exam.algorithm import RANGED
 from trainwright.exam.arms import LEAST_GAIN, chance_of, seconds_per_step
 from trainwright.exam.catalogue import ALSO, EXAMS, exam
 from trainwright.exam.data import _curve_draws
@@ -70,6 +74,7 @@ SICK_AND_TWIN = {
     "lower_rate": ("yes", lambda: at_rate(15), "no", healthy),
     "learning_rate_range": ("no", lambda: at_rate(1e-2), "yes", healthy),
     "adamw_arm": ("yes", lambda: at_rate(1e-3), "no", healthy),
+    "prodigy_arm": ("yes", lambda: at_rate(1e-3), "no", healthy),
     "train_on": ("yes", lambda: at_rate(0.03), "no", lambda: healthy().turned(epochs=20)),
     "reinitialised": ("yes", lambda: of_network(badly_started), "no", healthy),
     "dropout_off": ("yes", lambda: of_network(lambda: net(dropout=0.95)), "no",
@@ -108,6 +113,37 @@ def test_a_step_uphill_is_told_from_one_downhill():
     assert wrong.values["fell"] == pytest.approx(1.0, abs=0.1), "the gradient itself is right"
     assert wrong.values["own_fell"] == pytest.approx(-1.0, abs=0.1)
     assert wrong.shifts["A407"] > 2
+
+
+def test_a_rate_that_is_found_in_training_replaces_one_that_is_too_high():
+    high = at_rate(15)
+    found = EXAMS["prodigy_arm"].ask(high, SECONDS)
+    assert found.answer == "yes"
+    assert found.values["own"] == "SGD"
+    assert found.values["rate"] == pytest.approx(1.5)
+    assert all(found.shifts[code] > 0 for code in ("A401", "A408"))
+    warm = EXAMS["prodigy_arm"].ask(high.turned(warmup_steps=10), SECONDS)
+    assert warm.answer == "yes"
+    assert warm.values["after"] > 0.8
+
+
+def test_a_rate_that_is_found_in_training_is_about_as_good_as_one_that_was_chosen_well():
+    scores = [EXAMS["prodigy_arm"].ask(healthy(), Terms(seconds=20.0, seed=seed)).values
+              for seed in (0, 10, 20)]  # fmt: skip
+    assert all(found["after"] > found["before"] - 0.1 for found in scores)
+
+
+def test_prodigy_is_not_tried_against_itself():
+    from prodigyopt import Prodigy
+
+    plan = OptimizerPlan(kind=Prodigy, settings={"lr": 1.0})
+    with pytest.raises(NotHere, match="Prodigy already"):
+        EXAMS["prodigy_arm"].ask(replace(healthy(), optimizer=plan), SECONDS)
+
+
+def test_exams_are_listed_without_loading_prodigy():
+    code = "import sys, trainwright.exam.catalogue; sys.exit('prodigyopt' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_training_in_half_precision_is_repaired_in_float32():
@@ -237,6 +273,22 @@ def test_likelihoods_move_odds_by_bayes_rule():
     assert odds.shift(0.5) == pytest.approx(0.0), "a coin says nothing"
     assert chance_of(LEAST_GAIN, 0.01) == pytest.approx(0.5)
     assert chance_of(0.5, 0.01) > 0.999
+
+
+def test_a_range_test_speaks_for_the_side_it_found_and_against_the_other():
+    for code, known in RANGED.items():
+        said = known.shift(near=False, said=True)
+        near = known.shift(near=True, said=False)
+        other = known.shift(near=False, said=False)
+        assert said > 0 > max(near, other), code
+        left = [1 - a - b for a, b in zip(known.near[:2], known.said[:2], strict=True)]
+        assert all(-0.01 <= share < 1 for share in left), "three outcomes share one certainty"
+
+
+def test_likelihoods_are_measured_on_enough_programs_or_say_that_they_are_assumed():
+    sides = [n for question in EXAMS.values() for odds in question.about.values() for n in odds[2:]]
+    assert all(n == 0 or n >= 4 for n in sides)
+    assert sum(n >= 4 for n in sides) > 0.6 * len(sides), "most are measured"
 
 
 def test_every_likelihood_lets_both_answers_happen():

@@ -9,7 +9,7 @@ from exam_programs import at_rate, healthy
 
 from trainwright.core.diagnosis import Diagnosis, Finding
 from trainwright.exam.catalogue import EXAMS
-from trainwright.exam.exam import Exam, Terms
+from trainwright.exam.exam import Exam, Likelihood, Terms
 from trainwright.exam.settle import LIMIT, becomes_named, moved, posterior, settle, worth
 from trainwright.report.rule_words import evidence_words
 
@@ -59,14 +59,35 @@ def test_what_was_sure_and_what_no_exam_is_about_stay_as_they_are():
 def test_what_a_likelier_finding_explains_raises_others_less():
     no = Exam(name="overfit_one_batch", answer="no", values={}, pictures=(), seconds=0.1,
               shifts={"M207": math.log(0.75 / 0.15), "L301": math.log(0.5 / 0.15)})  # fmt: skip
-    alone = moved(Diagnosis(possible=(finding("M207", 0.2),)), [no], healthy().facts)
-    beside = moved(Diagnosis(findings=(finding("L301", 0.97),), possible=(finding("M207", 0.2),)),
-                   [no], healthy().facts)  # fmt: skip
+    about = {"M207": Likelihood(0.25, 0.85), "L301": Likelihood(0.5, 0.85)}
+    asked = {no.name: replace(EXAMS[no.name], about=about)}
+    only, both = (Diagnosis(findings=named, possible=(finding("M207", 0.2),))
+                  for named in ((), (finding("L301", 0.97),)))  # fmt: skip
+    alone = moved(only, [no], healthy().facts, questions=asked)
+    beside = moved(both, [no], healthy().facts, questions=asked)
     (raised,) = alone.findings
     explained = next(f for f in (*beside.suspected, *beside.findings[0].consequences)
                      if f.code == "M207")  # fmt: skip
     assert raised.confidence == pytest.approx(5 / 9)
     assert 0.2 < explained.confidence < 0.35
+
+
+def test_in_a_program_that_is_sick_already_a_better_arm_says_little():
+    yes = replace(answered(A408=math.log(16)), name="adamw_arm")
+    alone = Diagnosis(possible=(finding("A408", 0.5 - 1e-9),))
+    beside = replace(alone, findings=(finding("D107", 0.75),))
+    assert moved(alone, [yes], healthy().facts).findings[0].confidence == pytest.approx(16 / 17)
+    after = {f.code: f.confidence for f in moved(beside, [yes], healthy().facts).findings}
+    assert after == {"D107": 0.75, "A408": pytest.approx(2 / 3)}, "a quarter of four bits"
+    no = replace(answered(A408=-math.log(16)), name="adamw_arm", answer="no")
+    (lowered,) = moved(beside, [no], healthy().facts).suspected
+    assert lowered.confidence == pytest.approx(1 / 17), "what refutes it counts in full"
+
+
+def test_a_symptom_does_not_explain_its_own_cause_away():
+    yes = answered(A402=math.log(16))
+    before = Diagnosis(findings=(finding("A403", 0.75),), possible=(finding("A402", 0.2),))
+    assert moved(before, [yes], healthy().facts).findings[0].confidence == pytest.approx(0.8)
 
 
 def test_consequences_are_told_from_causes_anew():

@@ -18,7 +18,8 @@ def fine(pace) -> Measured:
     curve = Series(name="a", x=(1.0, 2.0), y=(float("nan"), 3.0), low=(0.0, 1.0), high=(2.0, 4.0))
     return Measured(verdict="holds", effect=1.5, interval=(1.0, float("inf")), n=pace.seeds,
                     values={"worst": 1.0, "word": "seen"}, notes=("of its own",),
-                    pictures=(Picture(x="steps", y="loss", series=(curve,), log_y=True),))  # fmt: skip
+                    pictures=(Picture(x="steps", y="loss", series=(curve,), log_y=True,
+                                      names=("a", "b")),))  # fmt: skip
 
 
 def raises(pace) -> Measured:

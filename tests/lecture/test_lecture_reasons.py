@@ -144,5 +144,6 @@ def test_a_reading_names_its_rules_and_their_source(spoken):
     finally:
         use_language("en")
     (picture,) = found.pictures
-    codes = {picture.x, picture.y, *(series.name for series in picture.series)}
+    codes = {picture.x, picture.y, *picture.names, *(series.name for series in picture.series)}
     assert codes <= known_codes(spoken)
+    assert all(series.x == (1.0, 2.0, 3.0) for series in picture.series), "a place for each name"

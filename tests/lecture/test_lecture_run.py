@@ -70,6 +70,11 @@ def test_a_result_of_other_code_or_in_a_damaged_file_is_measured_again(tmp_path)
     ):
         place.write_text(json.dumps(damaged))
         assert kept.load(tmp_path, one) is None
+    before = json.loads(json.dumps(whole))
+    for picture in before["measured"]["pictures"]:
+        del picture["names"]
+    place.write_text(json.dumps(before))
+    assert kept.load(tmp_path, one) is not None, "written before axes had names"
     place.write_text('{"version": ')
     assert kept.load(tmp_path, one) is None
     assert kept.load(tmp_path / "nowhere", one) is None

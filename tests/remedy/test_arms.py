@@ -3,8 +3,12 @@
 import pytest
 
 import trainwright as tw
+from tests.edit.programs import program
 from trainwright import api
 from trainwright.core.errors import TrainwrightError
+from trainwright.remedy import arms
+from trainwright.remedy.arms import Done, compare_targets
+from trainwright.remedy.proof import Outcome
 from trainwright.report.comparison import plain
 
 SGD = {"optimizer": "sgd", "learning_rate": 0.1}
@@ -62,3 +66,21 @@ def test_what_is_no_recipe_is_refused_by_name():
 def test_a_budget_that_cannot_be_read_is_refused_as_a_recipes_is():
     with pytest.raises(TrainwrightError, match="soon"):
         tw.compare(recipe(), recipe(), budget="soon", quiet=True)
+
+
+def test_more_pairs_follow_only_where_the_planned_ones_are_not_clear(monkeypatch):
+    """Scores by seed stand for training: the first arm fails at two seeds in three."""
+
+    def run(target, seed, **how):
+        bad = target is sick and seed % 3 != 1
+        return Done(outcome=Outcome(seed=seed, score=0.1 if bad else 0.9), metric="accuracy")
+
+    sick, well = program(), program()
+    monkeypatch.setattr(arms, "run_one", run)
+    monkeypatch.setattr(arms, "known_of", lambda *a, **k: None)
+    three = compare_targets(sick, well, seeds=3, processes=1)
+    nine = compare_targets(sick, well, seeds=3, more=6, processes=1)
+    late = compare_targets(sick, well, seeds=3, more=6, processes=1, deadline=0.0)
+    assert (three.n, three.verdict) == (3, "undecided")
+    assert (nine.n, nine.verdict) == (9, "helped")
+    assert (late.n, late.verdict) == (3, "undecided")

@@ -123,3 +123,19 @@ def test_targets_that_do_not_vary_end_the_search_without_a_score() -> None:
                     epochs=2)  # fmt: skip
     found = heal(given, budget=10, seeds=0)
     assert found.state in ("stuck", "left alone", "improved")
+
+
+def test_rare_classes_are_mended_though_accuracy_hardly_notices() -> None:
+    own = torch.Generator().manual_seed(0)
+    y = (torch.arange(600) % 33 == 0).long()
+    X = torch.randn(600, 6, generator=own) + 1.2 * y[:, None]
+    given = program(lambda: net(2), data=(X, y), epochs=4,
+                    optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.01))  # fmt: skip
+    found = heal(given, budget=30, seeds=3)
+    assert "D107" in found.steps[0].open
+    assert found.metric == "balanced_accuracy"
+    assert found.proof is not None
+    assert found.proof.metric == "balanced_accuracy"
+    assert found.proof.effect > 0.1
+    assert "weigh_classes" in [done.name for done in found.done]
+    assert found.proof.open_after < found.proof.open_before

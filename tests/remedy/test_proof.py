@@ -42,6 +42,37 @@ def test_what_all_looks_spend_is_what_was_allowed(most):
     assert total == pytest.approx(0.05)
 
 
+@given(st.integers(1, 40), st.integers(1, 20))
+def test_a_later_look_is_paid_by_the_planned_ones(most, more):
+    looks = looks_for(most, more)
+    assert looks[-2:] == (most, most + more)
+    total = sum(1 - level_of_look(k, looks, more=more) for k in range(len(looks)))
+    assert total == pytest.approx(0.05)
+
+
+def test_two_equal_arms_are_rarely_told_apart_though_more_pairs_follow():
+    generator = np.random.default_rng(3)
+    wrong = 0
+    for _ in range(2000):
+        first, second = generator.normal(0, 0.05, (2, 9))
+        for look, pairs in enumerate(looks_for(3, 6)):
+            found = prove(arm("a", first[:pairs]), arm("b", second[:pairs]), metric="accuracy",
+                          most=3, more=6, look=look, margin=0.0)  # fmt: skip
+            if is_clear(found):
+                break
+        wrong += found.verdict in ("helped", "worse", "cured")
+    assert wrong / 2000 < 0.05 + 2 * math.sqrt(0.05 * 0.95 / 2000)
+
+
+def test_what_fails_at_most_seeds_alone_is_seen_to_help_with_more_pairs():
+    before = [0.1, 0.95, 0.1, 0.1, 0.95, 0.1, 0.1, 0.1, 0.1]
+    after = [0.96] * 9
+    three = prove(arm("a", before[:3]), arm("b", after[:3]), metric="accuracy", most=3, more=6,
+                  look=0)  # fmt: skip
+    nine = prove(arm("a", before), arm("b", after), metric="accuracy", most=3, more=6, look=1)
+    assert (three.verdict, nine.verdict) == ("undecided", "helped")
+
+
 def test_little_is_spent_early():
     assert spent(0.6) == pytest.approx(0.0114, abs=2e-4)
     assert spent(1.0) == pytest.approx(0.05)

@@ -6,8 +6,8 @@ import pytest
 
 from trainwright.core.diagnosis import Diagnosis, Finding
 from trainwright.core.facts import Facts, ScoreFacts
-from trainwright.remedy.skill import LOST, is_well, skill
-from trainwright.remedy.visit import Visit
+from trainwright.remedy.skill import LOST, is_blind, is_good, is_well, skill
+from trainwright.remedy.visit import BALANCED, Visit
 
 ILL = Finding(code="A401", name="x", severity="serious", confidence=0.9)
 
@@ -41,3 +41,32 @@ def test_skill_is_0_at_the_constant_answer_1_at_a_perfect_one_and_counts_decades
     assert skill(seen(-9.0), known) > skill(seen(-99.0), known)
     assert skill(seen(None), known) == LOST
     assert skill(seen(0.5), ScoreFacts(metric="r2", constant=math.nan)) == 0.5
+
+
+def test_well_within_chance_is_left_alone_but_good_only_as_the_quick_learners_are() -> None:
+    assert is_well(seen(0.95, rows=50))
+    assert not is_good(seen(0.95, rows=50))
+    assert is_good(seen(1.0, rows=50))
+    assert is_good(seen(0.91, reference=None))
+    assert not is_good(seen(1.0, diagnosis=Diagnosis(findings=(ILL,))))
+
+
+def test_missed_rare_classes_are_judged_by_every_class_alike() -> None:
+    rare = Finding(code="D107", name="x", severity="serious", confidence=0.9)
+    missed = seen(0.97, diagnosis=Diagnosis(findings=(rare,)))
+    assert is_blind(missed)
+    assert is_blind(seen(0.97, diagnosis=Diagnosis(
+        findings=(Finding(code="A402", name="y", severity="serious", confidence=0.9,
+                          consequences=(rare,)),))))  # fmt: skip
+    assert not is_blind(seen(0.97))
+    known = ScoreFacts(metric="accuracy", constant=0.97, reference=0.98,
+                       recalls=(1.0, 0.0, math.nan))  # fmt: skip
+    told = Visit(seed=0, score=0.97, metric="accuracy", facts=Facts(score=known)).balanced()
+    assert (told.score, told.metric) == (0.5, BALANCED)
+    assert told.known is not None
+    assert (told.known.constant, told.known.reference) == (0.5, None)
+    assert skill(told, told.known) == 0.0
+    assert told.balanced().score == 0.5
+    nothing = Visit(seed=0, score=0.97, metric="accuracy", facts=Facts(score=ScoreFacts(
+        metric="accuracy", constant=0.9)))  # fmt: skip
+    assert nothing.balanced() is nothing, "recalls are not known"

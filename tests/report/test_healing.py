@@ -82,9 +82,9 @@ def test_exams_are_said_in_a_line_each_on_the_card_and_as_cards_on_the_page():
 
 
 def test_what_only_a_person_can_mend_is_said_below_what_is_still_named():
-    found = healing(before=object(), target=object(), open=("L306",))
-    assert "yours to mend: straight_through" in as_text(found)
-    assert "yours to mend: straight_through" in re.sub(r"<[^>]+>", "", render_healing(found))
+    found = healing(before=object(), target=object(), open=("M212",))
+    assert "yours to mend: fix_axis" in as_text(found)
+    assert "yours to mend: fix_axis" in re.sub(r"<[^>]+>", "", render_healing(found))
     assert "yours to mend" not in as_text(healing(open=("A402",)))
 
 

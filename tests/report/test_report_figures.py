@@ -5,8 +5,12 @@ import re
 import numpy as np
 import pytest
 
+from trainwright.core.claims import Picture
+from trainwright.core.claims import Series as Bars
+from trainwright.core.words import use_language
 from trainwright.report import figures
 from trainwright.report.curves import Series
+from trainwright.report.pictures import captioned
 
 
 def series(values):
@@ -50,3 +54,40 @@ def test_zero_has_no_place_on_the_axis_and_numbers_below_it_need_another_one(las
     ticks = heights(figures.marked_curve("loss", series([1.0, 0.95, 0.92, last]), []))
     steps = np.diff(ticks)
     assert (not np.allclose(steps, steps[0])) == log
+
+
+def test_an_axis_of_a_loss_that_exploded_has_one_exponent_a_number():
+    drawn = figures.curve("loss", [(series(np.geomspace(1, 1e21, 50)), figures.BLUE)],
+                          marked=None, log=True)  # fmt: skip
+    texts = re.findall(r"<text[^>]*>([^<]+)</text>", drawn)
+    assert any(re.fullmatch(r"1e\d\d", text) for text in texts), texts
+    assert not any("+" in text or re.search(r"e.*[kM]", text) for text in texts), texts
+
+
+BARS = (Bars(name="a", x=(1.0, 2.0, 3.0), y=(3.0, 1.0, 2.0)),
+        Bars(name="b", x=(1.0, 2.0, 3.0), y=(1.0, float("nan"), 2.0)))  # fmt: skip
+
+
+def test_an_axis_of_names_has_names_for_numbers_and_a_bar_for_each_series():
+    names = ("knobs", "<i>診斷</i>", "$x^2$")
+    drawn = figures.shared_axes("f", Picture(x="x", y="y", series=BARS, names=names))
+    texts = re.findall(r"<text[^>]*>([^<]+)</text>", drawn)
+    assert texts[:3] == ["knobs", "&lt;i&gt;診斷&lt;/i&gt;", "$x^2$"]
+    assert not any("@" in text for text in texts)
+    assert [drawn.count(f"fill: var(--part-{at})") for at in (0, 1)] == [3, 2]
+
+
+def test_the_names_on_an_axis_are_said_in_the_language_spoken():
+    picture = Picture(
+        x="x",
+        y="y",
+        series=BARS,
+        names=("lecture.asked_group.knob", "plain", "lecture.asked_group.number"),
+    )
+    use_language("zh-Hant")
+    try:
+        drawn = captioned("f", picture)
+    finally:
+        use_language("en")
+    for word in ("旋鈕", "plain", "數字"):
+        assert f">{word}</text>" in drawn

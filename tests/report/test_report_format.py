@@ -21,6 +21,25 @@ def test_a_number_has_four_figures(value, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
+    [(0, "0"), (-0.0, "0"), (1e-9, "1e−9"), (1e-5, "1e−5"), (0.25, "0.25"), (999, "999"),
+     (1e3, "1,000"), (-2.5, "−2.5"), (9999.96, "10,000"), (2e4, "20k"), (-12_500, "−12.5k"),
+     (1.5e6, "1.5M"), (1_234_567, "1,234,567"), (1e8, "100M"), (2.5e9, "2.5e9"), (1e21, "1e21"),
+     (-1e21, "−1e21"), (9.9999e20, "1e21"), (1e-300, "1e−300")],
+)  # fmt: skip
+def test_a_tick_is_short_and_has_no_two_units(value, text):
+    assert show.tick(value) == text
+
+
+@given(st.floats(-1e300, 1e300))
+def test_a_tick_is_the_number_to_four_figures(value):
+    text = show.tick(value)
+    read = float(text.replace("−", "-").replace(",", "").replace("k", "e3").replace("M", "e6"))
+    assert read == pytest.approx(value, rel=6e-4)
+    assert len(text) <= 11
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
     [(0.5, "0.50 s"), (12.44, "12.4 s"), (200, "3 min 20 s"), (3599.7, "1 h 00 min"),
      (7500, "2 h 05 min"), (math.nan, "–")],
 )  # fmt: skip

@@ -278,3 +278,21 @@ def test_steps_taken_by_hand_are_judged_by_what_they_do(rate, code):
 def test_what_is_no_optimiser_or_criterion_is_refused_in_a_sentence(optimizer, loss, match):
     with pytest.raises(TrainwrightError, match=match):
         tw.watch(net(), optimizer, loss=loss)
+
+
+def test_numbers_in_a_column_of_their_own_are_not_compared_all_with_all():
+    torch.manual_seed(0)
+    inputs = torch.randn(256, 8)
+    targets = inputs @ torch.randn(8, 1)
+    model = nn.Linear(8, 1)
+    optimizer, criterion = torch.optim.SGD(model.parameters(), lr=0.05), nn.MSELoss()
+    with tw.watch(model, optimizer, loss=criterion) as w:
+        for step in range(40):
+            rows = torch.arange(64) + 64 * (step % 4)
+            optimizer.zero_grad()
+            criterion(model(inputs[rows]), targets[rows]).backward()
+            optimizer.step()
+    facts = w.facts().loss
+    assert facts is not None
+    assert facts.perfect == pytest.approx(0.0, abs=1e-9)
+    assert facts.prior == pytest.approx(float(targets.var()), rel=0.2)

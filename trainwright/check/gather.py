@@ -24,6 +24,13 @@ from trainwright.check.network.graph import (
 )
 from trainwright.check.optimizer import optimizer_facts
 from trainwright.check.pairing.answers import target_kind
+from trainwright.check.pairing.codes import (
+    Codes,
+    recoded,
+    suspected,
+    wants_zero_one,
+    with_codes,
+)
 from trainwright.check.pairing.criterion import loss_facts
 from trainwright.check.pairing.head import head_facts
 from trainwright.check.reference import contradiction_facts, reference_facts
@@ -126,9 +133,16 @@ def _gathered(
         kind = "real" if whole == "indices" else None
     targets = tries.run("targets", lambda: target_facts(sample, held, outputs=shape, task=task,
                                                         kind=kind))  # fmt: skip
+    meant = tries.run("loss", lambda: _meant(done, sample, loss, head, judged))
+    if meant is not None and targets is not None and judged is not None:
+        codes, expects, given = meant.codes, meant.loss.expects, targets
+        judged = replace(judged, expects=expects)
+        sample, held = recoded(sample, codes), None if held is None else recoded(held, codes)
+        targets = tries.run("targets", lambda: with_codes(
+            target_facts(sample, held, outputs=shape, kind="zero_one"), given, codes))  # fmt: skip
     score = None
     if targets is not None:
-        known = targets
+        known = targets if meant is None else replace(targets, kind="zero_one")
         score = tries.run("score", lambda: reference_facts(sample, held, known,
                                                            seconds=0.4 * seconds)
                           if reference else contradiction_facts(sample, known))  # fmt: skip
@@ -182,6 +196,27 @@ def _judged(
     more = sample.rows(most).targets
     matches = isinstance(more, Tensor) and len(targets) == len(first) < len(more)
     return loss_facts(loss, raw, first, targets, head, more=more if matches else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Meant:
+    """Two numbers that stand for 0 and 1, and the criterion asked with those."""
+
+    codes: Codes
+    loss: LossFacts
+
+
+def _meant(
+    done: Pass | None, sample: Sample, loss: Criterion, head: HeadFacts | None,
+    judged: LossFacts | None,
+) -> _Meant | None:  # fmt: skip
+    """None where targets are what the criterion means by them, as nearly always."""
+    codes = suspected(sample, head, judged)
+    if codes is None or done is None:
+        return None
+    other = recoded(sample, codes)
+    again = _judged(done, other.rows(len(done.outputs)), other, loss, head)
+    return _Meant(codes=codes, loss=again) if wants_zero_one(again) else None
 
 
 def _network(

@@ -62,21 +62,22 @@ def model_score(
     outputs = torch.nan_to_num(torch.cat([p for p in parts if p is not None]).double().cpu(),
                                posinf=0.0, neginf=0.0)  # fmt: skip
     targets = sample.targets.detach().cpu()
-    task, kind = facts.targets.task, facts.targets.kind
+    task, kind, codes = facts.targets.task, facts.targets.kind, facts.targets.codes
     if task == "regression":
         if outputs.numel() != targets.numel():
             return None, ()
         goal = targets.double()
         error = float(((outputs.reshape(goal.shape) - goal) ** 2).mean())
         return max(-99.0, 1 - error / (float(goal.var(unbiased=False)) + 1e-12)), ()
-    if task == "multilabel" or (kind in ("zero_one", "plus_minus_one")
-                                and outputs.numel() == targets.numel()):  # fmt: skip
+    one_each = outputs.numel() == targets.numel()
+    if task == "multilabel" or ((kind in ("zero_one", "plus_minus_one") or codes) and one_each):
         said = (outputs > threshold(facts)).reshape(len(outputs), -1)
-        right = said == (targets > 0.5).reshape(len(targets), -1)
+        yes = targets > (0.5 if codes is None else sum(codes) / 2)
+        right = said == yes.reshape(len(targets), -1)
         score = float(right.all(1).double().mean())
         if task == "multilabel":
             return score, ()
-        return score, _recalls(said[:, 0].long(), (targets > 0.5).reshape(-1).long(), 2)
+        return score, _recalls(said[:, 0].long(), yes.reshape(-1).long(), 2)
     axis = class_axis(tuple(outputs.shape), targets)
     if axis is None:
         return None, ()

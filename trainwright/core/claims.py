@@ -25,13 +25,18 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """Curves on shared axes; `x` and `y` are word codes, `lecture.axis.steps`."""
+    """Curves on shared axes; `x` and `y` are word codes, `lecture.axis.steps`.
+
+    `names`, where the x axis stands for names: the word codes or plain texts of its places 1, 2, ….
+    Each series is then a bar for each name.
+    """
 
     x: str
     y: str
     series: tuple[Series, ...]
     log_x: bool = False
     log_y: bool = False
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

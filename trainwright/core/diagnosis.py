@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Severity = Literal["critical", "serious", "minor"]
+Rate = Literal["too_low", "good", "high", "diverging", "oscillating"]
 NAMED = 0.5  # a finding below this confidence is a possibility, not a diagnosis [assumed]
 
 
@@ -52,11 +53,23 @@ class Unseen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Regime:
+    """What the learning rate was by the look of the loss curve; `confidence` is how often curves
+    that led the same way were judged rightly, `evidence` the numbers that decided."""
+
+    regime: Rate
+    confidence: float
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
     """The answer: at most three causes, the surest first, each with what it explains.
 
     `healthy` is the first thing said: nothing reached the confidence at which it is named.
     `possible` are findings below that confidence: `suspected` ones, and `notes`.
+    `rate` is what the loss curve says of the learning rate as if nothing else were wrong; it
+    accuses nothing, and is None where the curve does not tell.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -66,6 +79,7 @@ class Diagnosis:
     steps: int = 0
     seconds: float | None = None  # of training that were watched
     muted: tuple[str, ...] = ()
+    rate: Regime | None = None
 
     @property
     def healthy(self) -> bool:
@@ -90,4 +104,5 @@ class Diagnosis:
             "steps": self.steps,
             "seconds": self.seconds,
             "muted": list(self.muted),
+            "rate": asdict(self.rate) if self.rate is not None else None,
         }

@@ -39,6 +39,10 @@ class StoreError(TrainwrightError):
     """The store cannot be opened, read or written."""
 
 
+class StoreNotFound(StoreError):
+    """There is no store at this place, and none was to be made."""
+
+
 class RunNotFound(StoreError):
     """No run of that name in this store."""
 

@@ -2,7 +2,7 @@
 by rules and kept in the record. None: not measured, so that a rule can say "cannot tell"."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 HeadKind = Literal[
@@ -70,6 +70,7 @@ class TargetFacts:
     # much the others differ on average; numbers of classes differ by anything, degrees by one
     neighbour_same: float | None = None
     neighbour_apart: float | None = None
+    codes: tuple[float, float] | None = None  # numbers for no and yes where the loss wants 0 and 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,14 +183,15 @@ class OptimizerFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreFacts:
-    """How good the answers are, and what can be had: accuracy, or R2 for real targets.
+    """How good the answers are, and what can be had: accuracy, or R2 for real targets; balanced
+    accuracy where rare classes are what matters.
 
     `reference` is the best of quick learners, cross-validated on the training sample (or on the
     validation split where there is one), `constant` the best constant answer, `linear` the best
     linear one.
     """
 
-    metric: Literal["accuracy", "r2"]
+    metric: Literal["accuracy", "r2", "balanced_accuracy"]
     constant: float
     linear: float | None = None
     reference: float | None = None
@@ -223,3 +225,14 @@ class Facts:
     penalty_share: float | None = None  # of the trained loss that is not the criterion's
     warnings: tuple[str, ...] = ()  # that torch gave during the probes (broadcasting)
     unseen: Mapping[str, str] = field(default_factory=dict)
+
+
+def with_known(facts: Facts, known: ScoreFacts) -> Facts:
+    """The facts with what can be had by another measurement; as they are where that one was of
+    another metric."""
+    if facts.score is None or facts.score.metric != known.metric:
+        return facts
+    score = replace(facts.score, reference=known.reference, constant=known.constant,
+                    reference_name=known.reference_name,
+                    reference_sd=known.reference_sd)  # fmt: skip
+    return replace(facts, score=score)

@@ -55,7 +55,7 @@ def learning_rate_too_high(case: Case) -> Finding | CannotTell | None:
     Why it harms: a gradient step trusts a local model; far from the weights it is wrong.
     Look-alikes: unscaled inputs (D101) or targets (D103), a bad start (M206): they inflate the
         gradient at a sound rate; one bad batch (D111) does it once.
-    Exams: rate_tenth, range_test.
+    Exams: rate_tenth, range_test, prodigy_arm.
     Remedies: lower_learning_rate, warm_up, clip_gradient_norm.
     Source: lecture; CS231n, "Ratio of weights:updates"; Cohen et al. 2021.
     """
@@ -146,7 +146,7 @@ def learning_rate_too_low(case: Case) -> Finding | CannotTell | None:
         that point the same way.
     Why it harms: time and money; the run is stopped long before it is done.
     Look-alikes: a network nearly converged, frozen layers, a vanishing gradient.
-    Exams: rate_times_ten.
+    Exams: rate_times_ten, prodigy_arm.
     Remedies: raise_learning_rate, train_longer.
     Source: lecture; CS231n, "Ratio of weights:updates"; [assumed] thresholds.
     """
@@ -308,7 +308,7 @@ def optimizer_unsuited(case: Case) -> Finding | CannotTell | None:
         plain SGD that crawls where layers' gradients differ by orders of magnitude.
     Why it harms: a large eps turns Adam into slow SGD, a tiny one lets single steps explode.
     Look-alikes: a rate too low or too high.
-    Exams: adamw_arm.
+    Exams: adamw_arm, prodigy_arm.
     Remedies: swap_optimizer, set_eps.
     Source: Kingma and Ba 2015, algorithm 1 (eps 1e-8); [assumed] bounds.
     """

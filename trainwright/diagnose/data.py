@@ -113,8 +113,9 @@ def labels_degenerate(case: Case) -> Finding | CannotTell | None:
                                         "outputs of the model"),
                      kind="outside_range", remedies=["encode_labels"], count=0)  # fmt: skip
     two = targets.kind == "real" and targets.kurtosis is not None and targets.kurtosis < -1.7
-    if two and loss is not None and loss.falls_when_right_rises is False:
-        # Two values only, in a loss that has no least value for them.
+    endless = two and loss is not None and loss.falls_when_right_rises is False
+    if endless or targets.codes is not None:
+        # Two values only, in a loss that has no least value for them, or that wants 0 and 1.
         return found("D106", 0.93, seen("targets.low", targets.low, 0.0, "0 and 1"),
                      seen("targets.high", targets.high, 1.0, "0 and 1"), kind="outside_range",
                      remedies=["encode_labels"], count=0)  # fmt: skip
@@ -234,6 +235,8 @@ def _mixture(case: Case) -> float | None:
     batch = case.facts.batch_size or 0
     if entropy is None or targets is None or batch < 8 or sum(targets.counts) == 0:
         return None
+    if targets.kind == "real":  # the reading is of zeros and ones
+        return None
     known = entropy[~np.isnan(entropy)]
     shares = np.asarray([count for count in targets.counts if count], float)
     shares /= shares.sum()
@@ -250,7 +253,7 @@ def too_little_data(case: Case) -> Finding | CannotTell | None:
     Why it harms: what is not in the data cannot be learned from it.
     Look-alikes: a model too large (then simpler learners do better), wrong labels.
     Exams: learning_curve.
-    Remedies: add_data, shrink, add_dropout.
+    Remedies: add_data, mixup, add_noise, shrink, add_dropout.
     Source: [assumed] thresholds; learning curves, Viering and Loog 2022.
     """
     score, targets = case.facts.score, case.facts.targets
@@ -264,7 +267,8 @@ def too_little_data(case: Case) -> Finding | CannotTell | None:
     return found("D110", 0.6 + 0.3 * min(1.0, gap / 0.3),
                  seen("score.gap", gap, 0.08, "[assumed]"),
                  seen("score.num_train", score.num_train, PER_CLASS * classes, "[assumed]"),
-                 remedies=["add_data", "shrink", "add_dropout"], count=score.num_train)  # fmt: skip
+                 remedies=["add_data", "mixup", "add_noise", "shrink", "add_dropout"],
+                 count=score.num_train)  # fmt: skip
 
 
 def bad_rows(case: Case) -> Finding | CannotTell | None:

@@ -4,12 +4,16 @@ and what could not be seen is said."""
 from collections.abc import Collection
 from dataclasses import replace
 
-from trainwright.core.diagnosis import Diagnosis, Finding, Unseen
+from trainwright.core.diagnosis import Diagnosis, Finding, Regime, Unseen
 from trainwright.core.facts import Facts
 from trainwright.core.history import History
 from trainwright.diagnose.case import CannotTell, Case
 from trainwright.diagnose.catalogue import RULES, Rule
 from trainwright.diagnose.causes import causes
+from trainwright.diagnose.regime import rate_of
+
+# The rule that names what a regime suspects: who mutes it does not want to hear of either.
+RATE_RULES = {"too_low": "A402", "high": "A401", "diverging": "A401", "oscillating": "A401"}
 
 
 def judge(facts: Facts, history: History | None = None, *, mute: Collection[str] = ()) -> Diagnosis:
@@ -32,8 +36,13 @@ def judge(facts: Facts, history: History | None = None, *, mute: Collection[str]
     return Diagnosis(
         findings=tuple(named), possible=tuple(possible), unseen=tuple(unseen),
         overhead=program.history.overhead, steps=program.history.num_steps,
-        muted=tuple(sorted(mute)),
+        muted=tuple(sorted(mute)), rate=_rate(program, mute),
     )  # fmt: skip
+
+
+def _rate(case: Case, mute: Collection[str]) -> Regime | None:
+    told = rate_of(case)
+    return None if told is None or RATE_RULES.get(told.regime) in mute else told
 
 
 def _ask(rule: Rule, case: Case) -> Finding | Unseen | None:

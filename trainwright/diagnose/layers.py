@@ -143,7 +143,7 @@ def vanishing_gradient(case: Case) -> Finding | CannotTell | None:
         before the last layers learns.
     Look-alikes: frozen lower layers, residual branches that start at zero, a network that is done.
     Exams: half_depth, skip_arm.
-    Remedies: add_skip, add_norm, reinitialise_he, replace_activation, shrink.
+    Remedies: add_skip, add_norm, reinitialise_he, replace_activation, reinitialise_lsuv, shrink.
     Source: lecture; Hochreiter 1991; Glorot and Bengio 2010; [assumed] threshold.
     """
     profile = gradient_profile(case)
@@ -162,7 +162,8 @@ def vanishing_gradient(case: Case) -> Finding | CannotTell | None:
     return found("M204", by_harm(case, sure=sure, unknown=0.7, spared=0.15),
                  seen("output_gradient", 10.0**drop, FADED, "[assumed]", where=names[0], step=step),
                  since=step, where=names[: max(1, len(names) // 2)],
-                 remedies=["add_skip", "add_norm", "reinitialise_he", "replace_activation"],
+                 remedies=["add_skip", "add_norm", "reinitialise_he", "replace_activation",
+                           "reinitialise_lsuv"],
                  gain=10.0 ** float(-line[0]), depth=len(names))  # fmt: skip
 
 
@@ -174,7 +175,8 @@ def exploding_gradient(case: Case) -> Finding | CannotTell | None:
     Why it harms: |∂h_i/∂h_{i-1}| > 1 multiplied over the layers: one step destroys the weights.
     Look-alikes: one bad batch, a rate too high (then the first step is still sound).
     Exams: replay, clip_arm.
-    Remedies: clip_gradient_norm, add_norm, reinitialise_he, replace_activation.
+    Remedies: clip_gradient_norm, add_norm, reinitialise_he, replace_activation,
+        reinitialise_lsuv.
     Source: lecture; Pascanu et al. 2013; [assumed] threshold.
     """
     forward = _growth(case)
@@ -186,14 +188,16 @@ def exploding_gradient(case: Case) -> Finding | CannotTell | None:
         return found("M205", by_harm(case, sure=0.93, unknown=0.85, spared=0.15),
                      seen("output_sd", growth, BURST, "[assumed]", where=name, step=step),
                      kind="activation", where=[name], since=step,
-                     remedies=["reinitialise_he", "add_norm", "replace_activation"],
+                     remedies=["reinitialise_he", "add_norm", "replace_activation",
+                               "reinitialise_lsuv"],
                      growth=growth)  # fmt: skip
     if profile is not None and backward > np.log10(BURST):
         return found("M205", by_harm(case, sure=0.9, unknown=0.7, spared=0.15),
                      seen("output_gradient", 10.0**backward, BURST, "[assumed]",
                           where=profile[0][0], step=profile[2]),
                      kind="gradient", where=profile[0][:1], since=profile[2],
-                     remedies=["clip_gradient_norm", "reinitialise_he", "add_norm"],
+                     remedies=["clip_gradient_norm", "reinitialise_he", "add_norm",
+                               "reinitialise_lsuv"],
                      growth=10.0**backward)  # fmt: skip
     norms = case.history.step("gradient_norm_all")
     if norms is None or len(norms) < 5 or not broken:
@@ -238,7 +242,7 @@ def bad_initialisation(case: Case) -> Finding | CannotTell | None:
         silence what follows.
     Look-alikes: pretrained weights, zero-initialised residual branches, a zero head.
     Exams: re_init_arm.
-    Remedies: reinitialise_he, reinitialise_xavier.
+    Remedies: reinitialise_he, reinitialise_xavier, reinitialise_lsuv.
     Source: Glorot and Bengio 2010; He et al. 2015, eq. 14; [assumed] factors.
     """
     if case.facts.model is None:
@@ -292,7 +296,8 @@ def _start(
     return found("M206", by_harm(case, sure=sure, unknown=unknown, spared=spared),
                  seen(f"initial.{kind}", value, threshold, "[assumed]", where=layer.name, step=0),
                  kind=kind, where=[x.name for x in layers], line=layer.line,
-                 remedies=["reinitialise_he", "reinitialise_xavier"], value=value)  # fmt: skip
+                 remedies=["reinitialise_he", "reinitialise_xavier", "reinitialise_lsuv"],
+                 value=value)  # fmt: skip
 
 
 def _is_hidden(case: Case, names: tuple[str, ...]) -> np.ndarray:

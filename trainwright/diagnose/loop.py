@@ -116,7 +116,8 @@ def clipping_wrong(case: Case) -> Finding | CannotTell | None:
     forgiving = optimizer is not None and is_adaptive(optimizer)  # they divide the scale out again
     sure = 0.7 if forgiving and middle > 1e-4 else 0.9
     return found("A410", by_harm(case, sure=sure, unknown=0.55, spared=0.2),
-                 seen("clip_ratio", middle, 0.1, "[assumed]"), kind="always", since=1,
+                 seen("clip_ratio", middle, 0.1, "[assumed]"),
+                 seen("clip_share", share, 0.5, "[assumed]"), kind="always", since=1,
                  remedies=["clip_gradient_norm"], share=share)  # fmt: skip
 
 

@@ -15,6 +15,9 @@ OUT_OF_REACH = 0.05  # share of the loss between constant and perfect outputs th
 DOMINANT = 0.5  # a penalty that is more than half of the loss steers more than the data [assumed]
 PROBABILITIES = ("softmax", "sigmoid")
 CLASS_LIKE = 0.7  # share of near neighbours with the same whole number as target [assumed]
+# How tensors leave the graph with their values, as the walk over it names the calls.
+LEAVES_GRAPH = frozenset(("detach", "detach_", "data", "numpy", "tolist", "item", "tensor",
+                          "new_tensor", "no_grad"))  # fmt: skip
 ONE_APART = 1.5  # mean difference of the others; that of degrees is near 1 [assumed]
 
 
@@ -273,7 +276,7 @@ def gradient_cut(case: Case) -> Finding | CannotTell | None:
     Why it harms: nothing before the cut can learn.
     Look-alikes: a target network or a stopped gradient on purpose; saturation (small, not zero).
     Exams: graph_walk.
-    Remedies: surrogate_loss, straight_through, evolution_strategy.
+    Remedies: reattach_gradient, straight_through, surrogate_loss, evolution_strategy.
     Source: lecture, "L and f must be differentiable"; walk over the graph, `trainwright.check`.
     """
     model, loss = case.facts.model, case.facts.loss
@@ -288,7 +291,7 @@ def gradient_cut(case: Case) -> Finding | CannotTell | None:
         cut = seen("graph.cut", operation, "differentiable", "walk over the graph", where=line)
         return found("L306", 0.97 if everything else by_harm(case, sure=0.95, unknown=0.85), cut,
                      line=line, where=[*model.gradient_missing, *model.gradient_zero][:8],
-                     remedies=["surrogate_loss"], operation=operation)  # fmt: skip
+                     remedies=_mends(operation), operation=operation)  # fmt: skip
     if everything:
         return found("L306", 0.95, seen("loss.differentiable", "no", "yes", "backward"),
                      remedies=["surrogate_loss"], operation="?")  # fmt: skip
@@ -296,6 +299,12 @@ def gradient_cut(case: Case) -> Finding | CannotTell | None:
         return found("L306", 0.9, *wrong, kind="wrong_gradient", where=[w.where for w in wrong],
                      remedies=["surrogate_loss"], operation=wrong[0].where)  # fmt: skip
     return None
+
+
+def _mends(operation: str) -> list[str]:
+    """What leaves the graph is put back; what has no slope gets one; else another loss."""
+    leaves = operation.partition(" ")[0] in LEAVES_GRAPH
+    return ["reattach_gradient" if leaves else "straight_through", "surrogate_loss"]
 
 
 def penalty_dominates(case: Case) -> Finding | CannotTell | None:

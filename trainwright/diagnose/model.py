@@ -18,6 +18,12 @@ DEEP = 10  # layers from which on a plain chain is hard to train [paper: He 2015
 SETTLED_AFTER = 100  # steps: with momentum 0.1 running statistics keep 3e-5 of their start
 SCORE_IN_EVAL = 0.25  # accuracy or R2 that is lost by calling eval on the same rows [assumed]
 WORSE_IN_EVAL = 0.3  # of the loss to gain, that is lost by calling eval on the same rows [assumed]
+UNTRAINED_MENDS = {  # the likeliest cure first
+    "unregistered": ("register_parameters",),
+    "not_in_optimizer": ("register_parameters", "unfreeze"),
+    "unreachable": ("reattach_gradient", "register_parameters"),
+    "frozen": ("unfreeze", "register_parameters"),
+}
 FLOWS = 1e-6  # share of a gradient that may cross between examples by rounding [assumed]
 
 
@@ -101,7 +107,7 @@ def overfitting(case: Case) -> Finding | CannotTell | None:
     Look-alikes: a leak in the other direction, a validation split too small to tell; a run whose
         best weights were kept before it did harm (a note).
     Exams: half_width, dropout_arm, more_data.
-    Remedies: keep_best_checkpoint, stop_early, add_dropout, shrink, add_data.
+    Remedies: keep_best_checkpoint, stop_early, add_dropout, mixup, shrink, add_noise, add_data.
     Source: lecture, overfitting; [assumed] thresholds.
     """
     score, curve = case.facts.score, case.history.valid.get("loss")
@@ -137,8 +143,8 @@ def overfitting(case: Case) -> Finding | CannotTell | None:
     if turned >= TURNED_UP:
         evidence.insert(0, turn)
     return found("M208", confidence, *evidence, since=since,
-                 remedies=["keep_best_checkpoint", "add_dropout", "shrink", "add_data"],
-                 gap=gap)  # fmt: skip
+                 remedies=["keep_best_checkpoint", "add_dropout", "mixup", "shrink", "add_noise",
+                           "add_data"], gap=gap)  # fmt: skip
 
 
 def over_regularised(case: Case) -> Finding | CannotTell | None:
@@ -252,7 +258,7 @@ def untrained_parameters(case: Case) -> Finding | CannotTell | None:
     Look-alikes: fine-tuning with lower layers frozen on purpose; zero-initialised branches at the
         first step.
     Exams: one_step.
-    Remedies: register_parameters, unfreeze.
+    Remedies: register_parameters, unfreeze, reattach_gradient.
     Source: [measured: counted, and one step].
     """
     model, optimizer = case.facts.model, case.facts.optimizer
@@ -293,7 +299,7 @@ def _untrained(
 ) -> Finding:
     return found("M211", by_harm(case, sure=sure, unknown=max(0.45, sure - 0.1), spared=spared),
                  seen("parameters.untrained", len(names), 0, "counted", where=names[0]),
-                 kind=kind, where=names, remedies=["register_parameters", "unfreeze"],
+                 kind=kind, where=names, remedies=UNTRAINED_MENDS[kind],
                  count=len(names))  # fmt: skip
 
 

@@ -2,24 +2,38 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
+from types import MappingProxyType
 
 from trainwright.core.errors import TrainwrightError, did_you_mean, shown
-from trainwright.core.phrases import phrase
-from trainwright.edit import algorithm, data, loss, model
+from trainwright.core.phrases import language, phrase
+from trainwright.edit import algorithm, augment, data, loss, model
 from trainwright.edit.edit import Edit
 
 MOST_NEAR = 5  # names that a wrong one is answered with [assumed]
 
 
 def rooms() -> Mapping[str, tuple[Edit, ...]]:
-    """The edits of data, model, loss and algorithm."""
-    return {"data": data.edits(), "model": model.edits(), "loss": loss.edits(),
-            "algorithm": algorithm.edits()}  # fmt: skip
+    """The edits of data, model, loss and algorithm, with reasons in the language spoken now."""
+    return _rooms(language())
 
 
 def edits() -> Mapping[str, Edit]:
-    """Every edit by name."""
-    return {edit.name: edit for room in rooms().values() for edit in room}
+    """Every edit by name, with reasons in the language spoken now."""
+    return _edits(language())
+
+
+@cache
+def _rooms(spoken: str) -> Mapping[str, tuple[Edit, ...]]:
+    """Made once for each language, which must be the one spoken: reasons are put in words here."""
+    assert spoken == language(), (spoken, language())
+    return MappingProxyType({"data": (*data.edits(), *augment.edits()), "model": model.edits(),
+                             "loss": loss.edits(), "algorithm": algorithm.edits()})  # fmt: skip
+
+
+@cache
+def _edits(spoken: str) -> Mapping[str, Edit]:
+    return MappingProxyType({edit.name: edit for room in _rooms(spoken).values() for edit in room})
 
 
 def edit_named(name: str) -> Edit:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainwright.check.pairing.codes import Codes, zero_one
 from trainwright.check.sample import Sample, first_tensor
 from trainwright.core.phrases import phrase
 from trainwright.diagnose.scale import SCALE, SHIFT
@@ -219,6 +220,10 @@ def _classes(sample: Sample) -> np.ndarray | None:
 
 
 def _encode_labels(program: Program, context: Context) -> Program:
+    """0 and 1 where the loss wants them, class numbers from 0 for several outputs."""
+    known = program.facts.targets
+    if known is not None and known.codes is not None:
+        return _zero_one(program, known.codes)
     targets, head = program.train.targets, program.facts.head
     if not isinstance(targets, Tensor) or head is None or targets.is_floating_point():
         raise refused("encode_labels", phrase("the targets are no class numbers"))
@@ -237,6 +242,24 @@ def _encode_labels(program: Program, context: Context) -> Program:
         Done(name="encode_labels", lines=(f"y_train, y_valid = y_train - {low}, y_valid - {low}",)),
         train=mapped_targets(program.train, shift), judged=mapped_targets(program.judged, shift),
         valid=mapped_targets(program.valid, shift) if program.valid is not None else None,
+    )  # fmt: skip
+
+
+def _zero_one(program: Program, codes: Codes) -> Program:
+    """0 and 1 for the two numbers, where the loss is computed. The held-out answers are judged by
+    the side that they are on, so that those targets stay as the user wrote them."""
+    if any(done.name == "encode_labels" for done in program.done):
+        raise nothing_to_change("encode_labels")
+    low, high = codes
+    line = f"y_train, y_valid = (y_train == {high:g}).float(), (y_valid == {high:g}).float()"
+
+    def zero_or_one(y: Tensor) -> Tensor:
+        return zero_one(y, codes)
+
+    return program.after(
+        Done(name="encode_labels", values={"low": low, "high": high}, lines=(line,)),
+        train=mapped_targets(program.train, zero_or_one),
+        valid=mapped_targets(program.valid, zero_or_one) if program.valid is not None else None,
     )  # fmt: skip
 
 

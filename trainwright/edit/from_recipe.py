@@ -8,6 +8,7 @@ from trainwright.algorithm.optimizer import build_optimizers
 from trainwright.algorithm.resolve import resolve_steps
 from trainwright.check.sample import Sample
 from trainwright.core.errors import TrainwrightError
+from trainwright.core.facts import ScoreFacts, with_known
 from trainwright.core.phrases import phrase
 from trainwright.data.batch import Examples
 from trainwright.edit.optimizer import plan_of
@@ -20,9 +21,12 @@ from trainwright.run.surroundings import own_randomness
 MOST_ROWS = 20_000  # of a split that an experiment reads [assumed]
 
 
-def program_of(recipe: Recipe, *, allow_code: bool = False) -> Program:
+def program_of(
+    recipe: Recipe, *, allow_code: bool = False, known: ScoreFacts | None = None
+) -> Program:  # fmt: skip
     """The program that `recipe` stands for, its `auto`s resolved, over at most MOST_ROWS examples
-    of each split, without augmentation.
+    of each split, without augmentation. `known` is what can be had on its data, found out where it
+    is left out.
 
     Raises TrainwrightError for a recipe that cannot be assembled, or that trains by several
     optimisers at once.
@@ -30,16 +34,19 @@ def program_of(recipe: Recipe, *, allow_code: bool = False) -> Program:
     with own_randomness(recipe.seed):
         assembly = assemble(recipe, allow_code=allow_code)
         try:
-            return _program(recipe, assembly, allow_code)
+            return _program(recipe, assembly, allow_code, known)
         finally:
             assembly.prepared.close()
 
 
-def _program(recipe: Recipe, assembly: Assembly, allow_code: bool) -> Program:
+def _program(
+    recipe: Recipe, assembly: Assembly, allow_code: bool, known: ScoreFacts | None
+) -> Program:  # fmt: skip
     prepared, device = assembly.prepared, assembly.trainee.device
     train = _sample(prepared.train, device, assembly.plan.batch_size)
     valid = _sample(prepared.valid, device) if prepared.valid is not None else None
-    facts = facts_of(assembly, reference=True)
+    facts = facts_of(assembly, reference=known is None)
+    facts = facts if known is None else with_known(facts, known)
     optimizers = tuple(build_optimizers(assembly.algorithm, assembly.module))
     if len(optimizers) != 1:
         raise TrainwrightError(

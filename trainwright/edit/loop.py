@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from trainwright.check.sample import Sample, first_tensor
 from trainwright.check.score import model_score
 from trainwright.check.subject import same_random_states
+from trainwright.edit.augment import augmented_loss
 from trainwright.edit.program import Decoded, Habits, Program
 
 LOOKS = 10  # at the held-out examples in a run that keeps its best weights [assumed]
@@ -150,7 +151,7 @@ def take_step(
 
         def closure() -> Tensor:
             optimizer.zero_grad()
-            loss = loss_of(program, model, batch)
+            loss = augmented_loss(program, model, batch)
             loss.backward()
             return loss
 
@@ -159,7 +160,7 @@ def take_step(
         optimizer.zero_grad()
     total = 0.0
     for _ in range(habits.accumulate):
-        loss = loss_of(program, model, next(feed))
+        loss = augmented_loss(program, model, next(feed))
         total += float(loss.detach()) / habits.accumulate
         for penalty in habits.penalties:
             weight = model.get_parameter(penalty.parameter)

@@ -12,9 +12,10 @@ from trainwright.check.pairing.head import class_axis
 from trainwright.check.sample import first_tensor
 from trainwright.check.score import threshold
 from trainwright.core.errors import shown
-from trainwright.core.facts import TargetKind
+from trainwright.core.facts import TargetFacts, TargetKind
 from trainwright.core.phrases import phrase
 from trainwright.edit.edit import Context, Edit, Knobs, nothing_to_change, refused
+from trainwright.edit.gradient import straight_through
 from trainwright.edit.program import Decode, Done, Program
 from trainwright.edit.surgical import bare_head
 from trainwright.recipe import Recipe
@@ -107,14 +108,22 @@ def fitting_pair(
         raise refused(name, phrase("what the targets are could not be found out"))
     if isinstance(program.loss, OnLogits):
         raise nothing_to_change(name)
-    _fits(known.kind, head.num_outputs, known.num_classes, name)
-    squashed = threshold(program.facts) == 0.5 and _written_as(program, known.kind) in SINGLE
+    kind = _kind(program, known)
+    _fits(kind, head.num_outputs, known.num_classes, name)
+    squashed = threshold(program.facts) == 0.5 and _written_as(program, kind) in SINGLE
     decode = _Linked(program.decode) if squashed else program.decode
-    line = LINES[_written_as(program, known.kind)]
+    line = LINES[_written_as(program, kind)]
     paired = bare_head(program).after(Done(name=name, lines=(line,)), decode=decode,
-                                      loss=OnLogits(known.kind))  # fmt: skip
+                                      loss=OnLogits(kind))  # fmt: skip
     _try(paired, name)
     return paired
+
+
+def _kind(program: Program, known: TargetFacts) -> TargetKind:
+    """What the targets are by now: two numbers may have become 0 and 1."""
+    encoded = any(done.name == "encode_labels" for done in program.done)
+    coded = known.codes is not None and (encoded or known.kind == "real")
+    return "zero_one" if coded else known.kind
 
 
 def _written_as(program: Program, kind: TargetKind) -> TargetKind:
@@ -263,15 +272,15 @@ def _usual_loss(recipe: Recipe, context: Context) -> Knobs:
 
 def edits() -> tuple[Edit, ...]:
     """All of this file; reasons are spoken when they are asked for."""
+    whole = phrase("recipes build networks that cut no gradient; yours is mended in its own file")
     done = phrase("recipes do so by themselves; a network of your own file is mended there")
-    forward = phrase("the forward of your network is yours to mend")
     table: dict[str, Any] = {
         "pair_head_and_loss": (fitting_pair, _usual_loss, ""),
         "linear_head": (_linear_head, None, done),
         "swap_loss": (_swap_loss, _usual_loss, ""),
         "stable_loss": (_stable_loss, _usual_loss, ""),
         "surrogate_loss": (_surrogate_loss, _usual_loss, ""),
-        "straight_through": (None, None, forward),
+        "straight_through": (straight_through, None, whole),
         "reduce_mean": (_reduce_mean, _usual_loss, ""),
         "align_shapes": (_align_shapes, None, done),
     }

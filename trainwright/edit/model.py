@@ -9,13 +9,16 @@ from torch import nn
 
 from trainwright.core.phrases import phrase
 from trainwright.edit.edit import Context, Edit, Knobs, habit, knob, nothing_to_change, refused
+from trainwright.edit.gradient import reattach_gradient
 from trainwright.edit.program import Done, Program
 from trainwright.edit.resize import resized
 from trainwright.edit.surgery.activation import insert_nonlinearity, replace_activation
 from trainwright.edit.surgery.anatomy import Anatomy
+from trainwright.edit.surgery.deeper import insert_layer
 from trainwright.edit.surgery.dropout import dropout_rates, insert_dropout, set_dropout
 from trainwright.edit.surgery.initial import initialise
 from trainwright.edit.surgery.norm import insert_norm, replace_norm
+from trainwright.edit.surgery.register import hides, register
 from trainwright.edit.surgery.skip import insert_skip
 from trainwright.edit.surgical import Operation, operated
 from trainwright.recipe import Recipe
@@ -25,13 +28,13 @@ MILD_DROPOUT = 0.3  # [paper: Srivastava et al. 2014, sec. 7.3: .2 to .5]
 GENTLE_DROPOUT = 0.2
 
 
-def _operation(name: str, operation: Operation, *, once: bool = False) -> Any:
+def _operation(name: str, operation: Operation, *, once: bool = False, fed: bool = False) -> Any:
     """`once`: done again it would change nothing, or draw anew, and does not notice."""
 
     def turn(program: Program, context: Context) -> Program:
         if once and any(done.name == name for done in program.done):
             raise nothing_to_change(name)
-        return operated(program, name, operation)
+        return operated(program, name, operation, fed=fed)
 
     return turn
 
@@ -54,6 +57,10 @@ def _xavier(model: nn.Module, anatomy: Anatomy) -> Any:
     return initialise(model, anatomy, "xavier", seed=_drawn())
 
 
+def _lsuv(model: nn.Module, anatomy: Anatomy, batch: Any) -> Any:
+    return initialise(model, anatomy, "lsuv", batch=batch, seed=_drawn())
+
+
 def _drawn() -> int:
     """Another start for each seed of the program."""
     return int(torch.randint(2**31 - 1, ()))
@@ -74,11 +81,20 @@ def _some_dropout(model: nn.Module, anatomy: Anatomy) -> Any:
 
 
 def _register(program: Program, context: Context) -> Program:
-    if not program.optimizer.without:
-        raise refused("register_parameters", phrase("the optimiser holds every parameter"))
-    plan = replace(program.optimizer, without=frozenset())
+    """Layers in plain containers are registered on each fresh network, before its optimiser is
+    built; the optimiser holds all that it was not given."""
+    name, plan = "register_parameters", program.optimizer
+    model = program.make_model(0)
+    program.change(model, program.changes, 0)
+    if hides(model):
+        program = operated(program, name, register, first=True)
+    elif not plan.without:
+        raise refused(name, phrase("the optimiser holds every parameter"))
+    if not plan.without:
+        return program
+    plan = replace(plan, without=frozenset())
     line = f"optimizer = {plan.written()}"
-    return program.after(Done(name="register_parameters", lines=(line,)), optimizer=plan)
+    return program.after(Done(name=name, lines=(line,)), optimizer=plan)
 
 
 class _Unfrozen:
@@ -159,6 +175,7 @@ def _less_dropout_knob(recipe: Recipe, context: Context) -> Knobs:
 def edits() -> tuple[Edit, ...]:
     """All of this file; reasons are spoken when they are asked for."""
     forward = phrase("the forward of your network is yours to mend")
+    whole = phrase("recipes build networks that cut no gradient; yours is mended in its own file")
     done = phrase("recipes do so by themselves; a network of your own file is mended there")
     modes = habit("call_train_eval", "model.train()  # before training",
                   "model.eval()  # before judging", trains=True, judges=True)  # fmt: skip
@@ -166,6 +183,11 @@ def edits() -> tuple[Edit, ...]:
     skip, group = knob("model.skip", True), knob("model.norm", "group")
     he, xavier = (_operation("reinitialise_he", _he, once=True),
                   _operation("reinitialise_xavier", _xavier, once=True))  # fmt: skip
+    lsuv = _operation("reinitialise_lsuv", _lsuv, once=True, fed=True)
+    blind = phrase(
+        "a recipe's weights are drawn before any data are seen; model.init = "
+        "'orthogonal' is what LSUV begins with"
+    )
     drop = _operation("add_dropout", _some_dropout, once=True)
     less = _operation("weaken_dropout", _less_dropout)
     table: dict[str, Any] = {
@@ -177,14 +199,16 @@ def edits() -> tuple[Edit, ...]:
         "add_skip": (_operation("add_skip", insert_skip), skip, ""),
         "reinitialise_he": (he, _initial("he"), ""),
         "reinitialise_xavier": (xavier, _initial("xavier"), ""),
+        "reinitialise_lsuv": (lsuv, None, blind),
         "widen": (_resize("widen", 2.0), _width("widen", 2.0), ""),
         "shrink": (_resize("shrink", 0.5), _width("shrink", 0.5), ""),
-        "deepen": (None, _deeper, forward),
+        "deepen": (_operation("deepen", insert_layer), _deeper, ""),
         "add_dropout": (drop, _dropout_knob, ""),
         "weaken_dropout": (less, _less_dropout_knob, ""),
         "call_train_eval": (modes, None, done),
         "group_norm": (_operation("group_norm", _group, once=True), group, ""),
         "register_parameters": (_register, None, done),
+        "reattach_gradient": (reattach_gradient, None, whole),
         "unfreeze": (_unfreeze, None, done),
         "fix_axis": (None, None, forward),
         "mask_future": (None, None, forward),

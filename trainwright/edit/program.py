@@ -35,7 +35,8 @@ class Penalty:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
     """How the loop goes. `most_steps` and `seconds` end it early; `clears` is zero_grad before
-    each backward, `trains` model.train() before steps, `judges` model.eval() before judging."""
+    each backward, `trains` model.train() before steps, `judges` model.eval() before judging;
+    `mixup` and `jitter` are those of `edit.augment`."""
 
     batch_size: int
     epochs: int
@@ -52,6 +53,8 @@ class Habits:
     schedule: Literal["constant", "cosine"] = "constant"
     penalties: tuple[Penalty, ...] = ()
     keeps_best: bool = False
+    mixup: float = 0.0
+    jitter: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,21 +14,27 @@ from trainwright.core.errors import TrainwrightError, shown
 from trainwright.core.phrases import phrase
 from trainwright.edit.edit import refused
 from trainwright.edit.program import Done, Program
-from trainwright.edit.surgery.anatomy import Anatomy
 from trainwright.edit.surgery.observe import observe
 
-Operation = Callable[[nn.Module, Anatomy], Any]  # as those of edit/surgery, the rest filled in
+# As those of edit/surgery, the rest filled in: (model, anatomy), or with `batch`, too.
+Operation = Callable[..., Any]
+EXPECTED = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 PARTS = 3  # batches of the dry run: where a forward branches on data, several must be seen
 
 
 @dataclass(frozen=True, slots=True)
 class Surgery:
-    """A change of a fresh network: what is where is found by a dry run on it."""
+    """A change of a fresh network: what is where is found by a dry run on it. `fed`: the operation
+    also looks at what the rows do in it."""
 
     operation: Operation
+    fed: bool = False
 
     def __call__(self, model: nn.Module, few: Sample) -> Any:
-        return self.operation(model, observe(model, parts_of(few)))
+        seen = observe(model, parts_of(few))
+        if self.fed:
+            return self.operation(model, seen, batch=few.arguments())
+        return self.operation(model, seen)
 
 
 def parts_of(few: Sample) -> list[Any]:
@@ -39,14 +45,15 @@ def parts_of(few: Sample) -> list[Any]:
 
 
 def operated(
-    program: Program, name: str, operation: Operation, *, first: bool = False, **values: Any
-) -> Program:
+    program: Program, name: str, operation: Operation, *, first: bool = False, fed: bool = False,
+    **values: Any,
+) -> Program:  # fmt: skip
     """The program with an operation in it, tried on a fresh network: forward, backward. It is the
     last of the program's changes, or the `first`, where it makes layers anew that others hang on.
 
     Raises NotApplicable with the reason where it does not fit.
     """
-    change = Surgery(operation)
+    change = Surgery(operation, fed)
     changes = (change, *program.changes) if first else (*program.changes, change)
     model = program.make_model(0)
     try:
@@ -54,7 +61,7 @@ def operated(
         _alive(program, model, program.few())
     except TrainwrightError as error:
         raise refused(name, str(error.what)) from None
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:  # a forward that names sizes
+    except EXPECTED as error:  # a forward that names sizes, or asks a list for what no module has
         why = phrase("the edited network does not run: {reason}", reason=shown(str(error)))
         raise refused(name, why) from None
     lines = tuple(getattr(made[0 if first else -1], "lines", ()))

@@ -8,7 +8,7 @@ from typing import Any
 
 from trainwright import recipe as recipes
 from trainwright.core.diagnosis import Diagnosis
-from trainwright.core.facts import Facts
+from trainwright.core.facts import Facts, ScoreFacts
 from trainwright.core.phrases import phrase
 from trainwright.core.records import RunRecord
 from trainwright.edit.edit import Target
@@ -23,7 +23,7 @@ from trainwright.recipe import Live, Recipe
 from trainwright.run.begin import recipe_of
 from trainwright.run.recall import judge_stored
 from trainwright.store.contract import Store
-from trainwright.store.open import DEFAULT_URL, open_store
+from trainwright.store.open import DEFAULT_URL, open_run
 
 ALL_BUDGET = 60.0  # seconds for all exams together, where nobody says more
 
@@ -95,8 +95,8 @@ def asked_of(
     if target.endswith(".toml"):
         recipe = recipes.load(target)
         return _asked(recipe, name, budget=budget, allow_code=allow_code, tell=tell)
-    opened = open_store(store, create=False)
-    record = opened.run(target)
+    allowed = phrase("a recipe in TOML, or the name of a run")
+    opened, record = open_run(target, store, allowed=allowed)
     recipe = recipe_of(
         record, Live(), allowed=phrase("a run from files, which can be built again"),
         do=phrase("hand the exam a program: trainwright.exam.ask.run_exam"),
@@ -118,16 +118,18 @@ def _asked(target: Target, name: str | None, **terms: Any) -> Asked:
 def prepared(
     target: Target, *, record: RunRecord | None = None, store: Store | None = None,
     allow_code: bool = False, seed: int | None = None, resolved: Mapping[str, Any] | None = None,
+    known: ScoreFacts | None = None,
 ) -> tuple[Program, Terms]:  # fmt: skip
     """The program of a target, and terms that know the recipe and the run it came from. `resolved`
-    is what the recipe's `auto`s mean, found out where neither it nor a record says so."""
+    is what the recipe's `auto`s mean, found out where neither it nor a record says so; `known` what
+    can be had on its data, likewise."""
     if isinstance(target, Program):
         return target, Terms(seed=seed or 0)
     if resolved is None:
         resolved = record.resolved if record is not None else resolved_of(target, allow_code)
     terms = Terms(seed=target.seed if seed is None else seed, recipe=target, record=record,
                   resolved=dict(resolved), store=store, allow_code=allow_code)  # fmt: skip
-    return program_of(target, allow_code=allow_code), terms
+    return program_of(target, allow_code=allow_code, known=known), terms
 
 
 def resolved_of(recipe: Recipe, allow_code: bool) -> dict[str, object]:

@@ -23,10 +23,18 @@ BUDGET = 30.0  # seconds of an exam for which nobody names any [assumed]
 
 
 class Likelihood(NamedTuple):
-    """How often the answer is yes: `given` the finding is right, and `otherwise`."""
+    """How often the answer is yes: `given` the finding is right, and `otherwise`, where it is wrong
+    though suspected.
+
+    [measured: benchmarks/exam_outcomes_cpu2_2026-11-26.md] on `right` programs of the clinic that
+    have the fault and `wrong` ones that have not, with four more as was assumed; a side that says 0
+    is [assumed].
+    """
 
     given: float
     otherwise: float
+    right: int = 0
+    wrong: int = 0
 
     def shift(self, chance: float) -> float:
         """By how much an answer that is yes with that chance moves the finding's log odds."""

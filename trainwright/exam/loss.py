@@ -101,11 +101,11 @@ def _loss(program: Program, model: nn.Module, batch: Sample, seed: int) -> Tenso
 
 QUESTIONS = (
     Question(name="repaired_head", work=edited("repaired_head", "pair_head_and_loss"), trainings=4,
-             about={"L301": Likelihood(0.75, 0.1), "L302": Likelihood(0.85, 0.1),
-                    "L303": Likelihood(0.45, 0.1)}),
+             about={"L301": Likelihood(0.78, 0.09, 5, 12), "L302": Likelihood(0.95, 0.23, 7, 7),
+                    "L303": Likelihood(0.54, 0.19, 7, 10)}),
     Question(name="penalty_off", work=penalty_off, trainings=4,
-             about={"L307": Likelihood(0.85, 0.06), "M209": Likelihood(0.7, 0.06)}),
+             about={"L307": Likelihood(0.95, 0.53, 7, 4), "M209": Likelihood(0.92, 0.06, 11, 0)}),
     Question(name="tiny_step_downhill", work=tiny_step_downhill, steps=8,
-             about={"A407": Likelihood(0.05, 0.97), "L306": Likelihood(0.1, 0.97),
-                    "A414": Likelihood(0.1, 0.97), "A411": Likelihood(0.5, 0.97)}),
+             about={"A407": Likelihood(0.2, 0.99, 7, 9), "L306": Likelihood(0.13, 0.98, 7, 4),
+                    "A414": Likelihood(0.1, 0.99, 0, 6), "A411": Likelihood(0.5, 0.61, 0, 9)}),
 )  # fmt: skip

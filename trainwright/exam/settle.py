@@ -3,14 +3,14 @@ excluded order the exam that is expected to tell most about them in a second."""
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from trainwright.core.diagnosis import NAMED, Diagnosis, Evidence, Finding
 from trainwright.core.facts import Facts
 from trainwright.core.history import History
 from trainwright.diagnose.case import Case
-from trainwright.diagnose.causes import causes
+from trainwright.diagnose.causes import CONSEQUENCES, causes
 from trainwright.edit.program import Program
 from trainwright.exam.arms import seconds_per_step
 from trainwright.exam.catalogue import EXAMS
@@ -21,6 +21,9 @@ LEAST_WORTH = 0.01  # bits that an exam must be expected to tell [assumed]
 MOST_SHARE = 0.6  # of what is left, for one exam [assumed]
 OVERHEAD = 0.1  # seconds of any exam beside its steps [assumed]
 LIMIT = 0.97  # no exam makes a finding surer than that, or its opposite [assumed]
+# Of a rise, what the surest other cause takes away: one of .9 leaves a tenth. What is sick gets
+# better by many changes [measured: benchmarks/exam_outcomes_cpu2_2026-11-26.md].
+EXPLAINED = 1.0
 
 Told = Callable[[Exam], None]
 
@@ -106,12 +109,13 @@ def _all_of(diagnosis: Diagnosis) -> list[Finding]:
 
 
 def moved(
-    diagnosis: Diagnosis, exams: Sequence[Exam], facts: Facts, history: History | None = None
-) -> Diagnosis:
+    diagnosis: Diagnosis, exams: Sequence[Exam], facts: Facts, history: History | None = None, *,
+    questions: Mapping[str, Question] = EXAMS, explained: float = EXPLAINED,
+) -> Diagnosis:  # fmt: skip
     """The diagnosis after the answers. One that nothing moved is returned as it is."""
     open_codes = {f.code for f in _open(diagnosis)}
     shifts = {
-        exam.name: {code: shift * _unexplained(code, exam, diagnosis)
+        exam.name: {code: shift * _unexplained(code, exam, diagnosis, questions, explained)
                     for code, shift in exam.shifts.items() if code in open_codes and shift}
         for exam in exams
     }  # fmt: skip
@@ -130,14 +134,20 @@ def moved(
     return replace(diagnosis, findings=tuple(named), possible=(*possible, *notes))
 
 
-def _unexplained(code: str, exam: Exam, diagnosis: Diagnosis) -> float:
+def _unexplained(
+    code: str, exam: Exam, diagnosis: Diagnosis, questions: Mapping[str, Question],
+    explained: float,
+) -> float:  # fmt: skip
     """What share of a rise an answer still gives to a finding, where another one, already likely,
-    would have brought the same answer about: P(yes | not this one) holds the other's share."""
-    about = EXAMS[exam.name].about if exam.name in EXAMS else {}
+    would have brought the same answer about: P(yes | not this one) holds the other's share. Of
+    what the exam is not about, the surest cause that the finding does not explain takes its."""
+    about = questions[exam.name].about if exam.name in questions else {}
     chance = 1.0 if exam.answer == "yes" else 0.0
     if code not in about or exam.shifts[code] <= 0:
         return 1.0
-    raw, least = about[code].shift(chance), 1.0
+    brings = CONSEQUENCES.get(code, frozenset())
+    others = (f.confidence for f in diagnosis.findings if f.code not in {code, *brings})
+    raw, least = about[code].shift(chance), 1 - explained * max(others, default=0.0)
     for other in _all_of(diagnosis):
         if other.code == code or other.code not in about or raw <= 0:
             continue

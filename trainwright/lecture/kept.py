@@ -96,7 +96,8 @@ def _from_plain(plain: Mapping[str, Any]) -> ClaimResult:
 
 
 def _picture(plain: Mapping[str, Any]) -> Picture:
-    return Picture(**{**plain, "series": tuple(_series(one) for one in plain["series"])})
+    series = tuple(_series(one) for one in plain["series"])
+    return Picture(**{**plain, "series": series, "names": tuple(plain.get("names", ()))})
 
 
 def _series(plain: Mapping[str, Any]) -> Series:

@@ -108,13 +108,14 @@ def _counts(found: Sequence[Answer]) -> tuple[int, ...]:
 
 
 def _picture(found: Sequence[Answer]) -> Picture:
-    """How many of each group (1 knobs, 2 findings, 3 numbers) rest on which reason at best."""
+    """How many of each group rest on which reason at best."""
     kinds: tuple[Reason | None, ...] = (*REASONS, None)
     x = tuple(float(at) for at in range(1, len(GROUPS) + 1))
     series = tuple(
-        Series(name=f"lecture.series.reason_{kind or 'none'}", x=x, dots=True,
+        Series(name=f"lecture.series.reason_{kind or 'none'}", x=x,
                y=tuple(float(sum(one.group == group and strongest(one) == kind for one in found))
                        for group in GROUPS))
         for kind in kinds
     )  # fmt: skip
-    return Picture(x="lecture.axis.asked_group", y="lecture.axis.asked", series=series)
+    return Picture(x="lecture.axis.asked_group", y="lecture.axis.asked", series=series,
+                   names=tuple(f"lecture.asked_group.{group}" for group in GROUPS))  # fmt: skip

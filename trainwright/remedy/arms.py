@@ -45,6 +45,7 @@ def compare_targets(
     second: Target,
     *,
     seeds: int = 5,
+    more: int = 0,
     first_seed: int = 0,
     metric: str | None = None,
     finding: str = "",
@@ -60,9 +61,10 @@ def compare_targets(
     """`second` against `first` on the held-out split that each run ends with.
 
     Pairs are added until the answer is clear, at most `seeds`, and none after `deadline` on
-    `time.perf_counter`'s clock; the first FEWEST_PAIRS are run in any case. A run that crashes or
-    leaves the numbers counts as the best constant answer. `known` is what can be had on these data,
-    found out where it is left out; `past` is the file of `remedy.past`.
+    `time.perf_counter`'s clock; the first FEWEST_PAIRS are run in any case. `more` pairs follow
+    where it is not clear by then, if they end before the deadline at the pace until then. A run
+    that crashes or leaves the numbers counts as the best constant answer. `known` is what can be
+    had on these data, found out where it is left out; `past` is the file of `remedy.past`.
 
     Raises TrainwrightError when no arm ends in a score, with the first arm's own reason.
     """
@@ -75,7 +77,8 @@ def compare_targets(
     known = known or known_of(first, allow_code=allow_code)
     how = {"metric": metric, "allow_code": allow_code, "known": known, "past": past}
     found: Comparison | None = None
-    planned = looks_for(seeds)
+    planned = looks_for(seeds, more)
+    began = time.perf_counter()
     with _workers(processes, (first, second)) as run_all:
         for look, pairs in enumerate(planned):
             have = planned[look - 1] if look else 0
@@ -95,11 +98,13 @@ def compare_targets(
                     allowed=phrase("recipes of which at least one can be trained"),
                     do=phrase("train the first one alone with `trainwright fit` and mend it"),
                 )  # fmt: skip
-            found = _judged(outcomes, first_seed, pairs, look, seeds, names, chosen[0],
+            found = _judged(outcomes, first_seed, pairs, look, seeds, more, names, chosen[0],
                             resolution=min(resolutions, default=0.0), finding=finding,
                             constant=min(constants, default=None),
                             margin=margin, notes=tuple(dict.fromkeys(reasons)))  # fmt: skip
-            if is_clear(found) or time.perf_counter() > deadline:
+            pace = (time.perf_counter() - began) / pairs
+            needed = more * pace if pairs == seeds else 0.0
+            if is_clear(found) or time.perf_counter() + needed > deadline:
                 break
     assert found is not None, planned
     return found
@@ -116,8 +121,8 @@ def _check(seeds: int) -> None:
 
 def _judged(
     outcomes: dict[tuple[int, int], Outcome], first_seed: int, pairs: int, look: int, most: int,
-    names: tuple[str, str], metric: str, *, resolution: float, finding: str, margin: float,
-    constant: float | None, notes: tuple[str, ...],
+    more: int, names: tuple[str, str], metric: str, *, resolution: float, finding: str,
+    margin: float, constant: float | None, notes: tuple[str, ...],
 ) -> Comparison:  # fmt: skip
     arms = [
         Arm(name=names[arm],
@@ -127,8 +132,8 @@ def _judged(
     scores = [o.score for arm in arms for o in arm.outcomes if o.score is not None]
     worst = min([0.0, *scores]) if constant is None else constant
     return prove(
-        arms[0], arms[1], metric=metric, most=most, look=look, notes=notes, finding=finding,
-        worst=worst, resolution=resolution, margin=margin,
+        arms[0], arms[1], metric=metric, most=most, more=more, look=look, notes=notes,
+        finding=finding, worst=worst, resolution=resolution, margin=margin,
     )  # fmt: skip
 
 

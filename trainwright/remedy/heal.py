@@ -18,21 +18,23 @@ from trainwright.exam.rate import with_measured_rate
 from trainwright.exam.settle import settle
 from trainwright.recipe import Recipe
 from trainwright.remedy.arms import Ended, compare_targets
+from trainwright.remedy.confirm import Again, confirmed
 from trainwright.remedy.past import forget, remember
 from trainwright.remedy.proof import Comparison
 from trainwright.remedy.search import Node, Search, Step
-from trainwright.remedy.skill import is_well
-from trainwright.remedy.visit import Visit, known_of, visit
+from trainwright.remedy.skill import is_blind, is_well
+from trainwright.remedy.visit import BALANCED, Visit, known_of, visit
 
 State = Literal["healthy", "improved", "stuck", "left alone"]
 BUDGET_RUNS = 10.0  # default budget, in runs of the target
-LEAST_SECONDS, MOST_SECONDS = 20.0, 300.0  # and its bounds
+LEAST_SECONDS, MOST_SECONDS = 30.0, 300.0  # and its bounds
 PROOF_SHARE = 0.4  # of the budget is kept for the proof
 PRUNE_SHARE = 0.1  # and for leaving out what is not needed
 EXAM_SHARE = 0.1  # of the budget, for exams of what is not sure [assumed]
+MORE = 2  # times as many pairs again where the first ones are not clear and there is time
 FRESH = 1000  # seeds of the proof start here: none was used in the search
 
-Told = Step | Exam | Ended
+Told = Step | Exam | Again | Ended
 Tell = Callable[[Told], None]
 
 
@@ -71,9 +73,10 @@ def heal(
     folder: Path | None = None,
     tell: Tell = lambda told: None,
 ) -> Healing:
-    """Diagnoses and mends, within `budget` seconds (ten runs of the target, 20 s to 5 minutes); the
+    """Diagnoses and mends, within `budget` seconds (ten runs of the target, 30 s to 5 minutes); the
     proof's first three pairs are run in any case, without which nothing could be kept.
 
+    Where rare classes were not learned and accuracy hardly notices, balanced accuracy judges.
     A healthy target is left alone; remedies in `without` are not tried. Ctrl-C ends the search and
     gives what was found; what the proof does not bear out is not kept. A heal of a recipe that was
     stopped goes on where it was when it is begun again with the same `folder`. Raises
@@ -90,11 +93,14 @@ def heal(
         past = remember(target, folder)
     known = known_of(target, allow_code=allow_code)
 
-    def look(edited: Target) -> Visit:
-        return visit(edited, seed, allow_code=allow_code, known=known, past=past)
+    begun = visit(target, seed, allow_code=allow_code, known=known, past=past)
+    metric = BALANCED if is_blind(begun) else None
+
+    def look(edited: Target, at: int = seed) -> Visit:
+        return visit(edited, at, metric=metric, allow_code=allow_code, known=known, past=past)
 
     search = Search(look=look, allow_code=allow_code, without=frozenset(without), tell=tell)
-    first = search.begin(target, look(target))
+    first = search.begin(target, begun.balanced() if metric else begun)
     if not _was_trained(first.seen):
         forget(past)
         raise TrainwrightError(
@@ -111,9 +117,12 @@ def heal(
             kept = PROOF_SHARE if seeds else 0.0
             search.run(began + (1 - kept - PRUNE_SHARE) * budget)
             best = search.prune(began + (1 - kept) * budget)
+            best = confirmed(search.nodes, best, again=look, seed=seed, tell=tell,
+                             deadline=began + (1 - kept) * budget)  # fmt: skip
         if best is not first and seeds:
             proof = compare_targets(
-                target, best.target, seeds=seeds, first_seed=FRESH, allow_code=allow_code,
+                target, best.target, seeds=seeds, more=MORE * seeds, first_seed=FRESH,
+                allow_code=allow_code, metric=metric,
                 finding=first.step.open[0] if first.step.open else "", known=known, past=past,
                 names=(phrase("before"), phrase("after")), deadline=began + budget, tell=tell,
             )  # fmt: skip
@@ -155,7 +164,9 @@ def _settled(search: Search, seconds: float, allow_code: bool, tell: Tell) -> tu
     first = search.nodes[0]
     seen = first.seen
     try:
-        program, terms = prepared(first.target, allow_code=allow_code, resolved=seen.resolved)
+        program, terms = prepared(
+            first.target, allow_code=allow_code, resolved=seen.resolved, known=seen.known
+        )
         found, exams = settle(
             program, seen.diagnosis, budget=seconds, terms=replace(terms, history=seen.history),
             history=seen.history, told=tell,

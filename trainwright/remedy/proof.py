@@ -14,6 +14,7 @@ from trainwright.core.stats import normal_quantile
 ProofVerdict = Literal["cured", "helped", "no effect", "worse", "undecided"]
 FEWEST_PAIRS = 3  # a variance of two differences says next to nothing [assumed]
 LEVEL = 0.95
+LATER = 0.2  # of the false answers allowed, for the look after more pairs than planned [assumed]
 MARGIN = 0.01  # of accuracy or R2: a smaller effect is none in practice [assumed]
 RESAMPLES = 4000
 
@@ -78,21 +79,31 @@ def spent(fraction: float, *, level: float = LEVEL) -> float:
     return float(2 * stats.norm.sf(normal_quantile(level) / math.sqrt(fraction)))
 
 
-def level_of_look(look: int, looks: Sequence[int], *, level: float = LEVEL) -> float:
-    """The level of the interval at look number `look` (from 0), when pairs are counted at `looks`.
+def level_of_look(
+    look: int, looks: Sequence[int], *, level: float = LEVEL, more: int = 0
+) -> float:  # fmt: skip
+    """The level of the interval at look number `look` (from 0), when pairs are counted at `looks`,
+    the last of which is one `more` pairs later if there are any.
 
     What is spent between two looks is the look's own: the sum over all looks is 1 - level, whatever
     their dependence (Bonferroni).
     """
+    allowed = 1 - level
+    if more:
+        if look == len(looks) - 1:
+            return 1 - LATER * allowed
+        looks, level = looks[:-1], 1 - (1 - LATER) * allowed
     last = looks[-1]
     before = spent(looks[look - 1] / last, level=level) if look else 0.0
     return 1 - (spent(looks[look] / last, level=level) - before)
 
 
-def looks_for(most: int) -> tuple[int, ...]:
-    """When the pairs are looked at: from FEWEST_PAIRS on, at every second one, and at the end."""
+def looks_for(most: int, more: int = 0) -> tuple[int, ...]:
+    """When the pairs are looked at: from FEWEST_PAIRS on, at every second one, and at the end; then
+    once after `more`."""
     assert most >= 1, most
-    return tuple(sorted({*range(FEWEST_PAIRS, most, 2), most}))
+    later = {most + more} if more else set[int]()
+    return tuple(sorted({*range(FEWEST_PAIRS, most, 2), most, *later}))
 
 
 def differences(first: Sequence[Outcome], second: Sequence[Outcome], *, worst: float) -> np.ndarray:
@@ -129,17 +140,18 @@ def bootstrap_interval(values: np.ndarray, *, seed: int = 0) -> tuple[float, flo
 
 
 def prove(
-    first: Arm, second: Arm, *, metric: str, most: int, look: int | None = None, worst: float = 0.0,
-    resolution: float = 0.0, finding: str = "", margin: float = MARGIN,
+    first: Arm, second: Arm, *, metric: str, most: int, more: int = 0, look: int | None = None,
+    worst: float = 0.0, resolution: float = 0.0, finding: str = "", margin: float = MARGIN,
     notes: tuple[str, ...] = (),
 ) -> Comparison:  # fmt: skip
     """The comparison as far as pairs are there. `most` is the number of pairs that was planned,
-    `look` which of `looks_for(most)` this is (the last when left out); `resolution` the smallest
+    `more` how many could follow, `look` which of `looks_for(most, more)` this is (the last when
+    left out); `resolution` the smallest
     step of the metric, one over the number of examples for an accuracy."""
-    planned = looks_for(most)
+    planned = looks_for(most, more)
     number = len(planned) - 1 if look is None else look
     values = differences(first.outcomes, second.outcomes, worst=worst)
-    level = level_of_look(number, planned)
+    level = level_of_look(number, planned, more=more)
     interval = t_interval(values, level=level, resolution=resolution)
     before = sum(finding in o.open for o in first.outcomes) if finding else 0
     after = sum(finding in o.open for o in second.outcomes) if finding else 0

@@ -13,10 +13,11 @@ from trainwright.edit.edit import NotApplicable, Target, changes
 from trainwright.exam.ask import prepared
 from trainwright.exam.rate import range_test
 from trainwright.remedy.candidates import Candidate, Part, candidates
-from trainwright.remedy.skill import GAIN, is_well, skill
+from trainwright.remedy.skill import GAIN, is_good, is_well, skill
 from trainwright.remedy.visit import Visit
 
 Judged = Literal["first", "better", "same", "worse", "failed", "not applicable"]
+PATIENCE_WELL = 5  # the same once nothing wrong is found [assumed]
 PATIENCE = 12  # visits in a row without gain, then nothing more is hoped for [assumed]
 RATES = ("lower_learning_rate", "raise_learning_rate")  # ask a range test how far
 RANGE_RUNS = 1.0  # seconds of a range test, in runs of the target [assumed]
@@ -93,12 +94,17 @@ class Search:
         self._keep(first)
 
     def run(self, deadline: float) -> None:
-        """Until the best node is healthy, the time is over, or nothing is left to try."""
-        while self._queue and not is_well(self.best.seen) and self._idle < PATIENCE:
+        """Until the best node is as good as can be had, the time is over, or nothing is left to
+        try; one that is well is soon let be."""
+        while self._queue and not is_good(self.best.seen) and self._idle < self._patience:
             if time.perf_counter() + self.best.seen.seconds > deadline:
                 return
             _, _, node, candidate = heapq.heappop(self._queue)
             self._try(node, candidate, deadline)
+
+    @property
+    def _patience(self) -> int:
+        return PATIENCE_WELL if is_well(self.best.seen) else PATIENCE
 
     def prune(self, deadline: float) -> Node:
         """The best node without the edits that it does as well without: each is left out once."""
@@ -172,7 +178,8 @@ class Search:
         """None where there is no rate to be found: the remedy goes by its usual step."""
         try:
             program, _ = prepared(node.target, allow_code=self.allow_code,
-                                  resolved=node.seen.resolved)  # fmt: skip
+                                  resolved=node.seen.resolved,
+                                  known=node.seen.known)  # fmt: skip
             return float(f"{range_test(program, seconds=seconds).best:.1g}")  # as people write it
         except Exception:  # several optimisers; or a foreign network, which may raise anything
             return None
@@ -219,7 +226,7 @@ class Search:
 
     def _offer(self, node: Node) -> None:
         """What could be tried on it is queued."""
-        for other in candidates(node.seen, short=not is_well(node.seen)):
+        for other in candidates(node.seen, short=not is_good(node.seen)):
             priority = node.step.skill + other.chance
             heapq.heappush(self._queue, (-priority, next(self._count), node, other))
 

@@ -5,6 +5,7 @@ import math
 from trainwright.core.facts import ScoreFacts
 from trainwright.remedy.visit import Visit
 
+BLIND = frozenset({"D107"})  # what a score that counts every example alike does not see
 GAIN = 0.02  # of skill: less is noise of one seed [assumed]
 NEAR = 0.05  # of skill short of what quick learners reach: near enough [assumed]
 LOST = -9.0  # skill of a run without a score
@@ -21,6 +22,14 @@ def skill(seen: Visit, known: ScoreFacts | None) -> float:
     return share if share >= 0 else -math.log10(1.0 - share)
 
 
+def is_blind(seen: Visit) -> bool:
+    """Does accuracy hardly notice what was named? So it is with rare classes that are missed."""
+    return seen.metric == "accuracy" and any(
+        finding.code in BLIND for cause in seen.diagnosis.findings
+        for finding in (cause, *cause.consequences)
+    )  # fmt: skip
+
+
 def is_well(seen: Visit) -> bool:
     """Nothing wrong found, and no quick learner is clearly better."""
     if not seen.diagnosis.healthy or seen.score is None or seen.state == "failed":
@@ -31,6 +40,15 @@ def is_well(seen: Visit) -> bool:
     noise = math.hypot(known.reference_sd or 0.0, _error(seen))
     slack = 2 * noise + NEAR * max(0.0, 1.0 - known.constant)
     return seen.score >= known.reference - slack
+
+
+def is_good(seen: Visit) -> bool:
+    """Nothing wrong found, and at least what quick learners reach, chance left aside: an ill run is
+    looked after until then, where one that was not ill is left alone when it `is_well`."""
+    known = seen.known
+    if not is_well(seen) or seen.score is None:
+        return False
+    return known is None or known.reference is None or seen.score >= known.reference
 
 
 def _error(seen: Visit) -> float:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from torch import nn
 from torch.optim import Optimizer
 
 from trainwright.core.diagnosis import Diagnosis
 from trainwright.core.errors import TrainwrightError, shown
-from trainwright.core.facts import Facts, ScoreFacts
+from trainwright.core.facts import Facts, ScoreFacts, with_known
 from trainwright.core.history import History
 from trainwright.core.phrases import phrase
 from trainwright.core.records import RunRecord
@@ -28,6 +29,8 @@ from trainwright.run.attach import Watch
 from trainwright.run.facts import facts_of
 from trainwright.run.recall import judge_stored
 from trainwright.run.surroundings import own_randomness
+
+BALANCED = "balanced_accuracy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +53,29 @@ class Visit:
 
     @property
     def known(self) -> ScoreFacts | None:
-        """What can be had on these examples, as far as that is known."""
-        return self.facts.score if self.facts is not None else None
+        """What can be had on these examples, as far as that is known, in this metric."""
+        score = self.facts.score if self.facts is not None else None
+        if score is None or self.metric != BALANCED or score.metric == BALANCED:
+            return score
+        constant = 1 / max(1, _num_seen(score))
+        return replace(score, metric=BALANCED, constant=constant, reference=None, linear=None,
+                       reference_sd=None)  # fmt: skip
+
+    def balanced(self) -> "Visit":
+        """The same training by its balanced accuracy; itself where recalls are not known.
+
+        Source: Brodersen et al. 2010, The balanced accuracy and its posterior distribution.
+        """
+        score = self.facts.score if self.facts is not None else None
+        if self.score is None or score is None or not _num_seen(score):
+            return self
+        value = float(np.nanmean(score.recalls))
+        return replace(self, score=value, metric=BALANCED, resolution=0.0)
+
+
+def _num_seen(score: ScoreFacts) -> int:
+    """How many classes occur among the examples that were judged."""
+    return int(np.isfinite(score.recalls).sum())
 
 
 def visit(
@@ -71,12 +95,13 @@ def visit(
     """
     try:
         if isinstance(target, Program):
-            return _visit_program(target, seed)
+            seen = _visit_program(target, seed)
+            return seen.balanced() if metric == BALANCED else seen
         return _visit_recipe(target, seed, metric, allow_code, known, past)
     except _NoMetric:
         raise
     except Exception as error:  # users' networks may raise anything
-        reason = str(error) if isinstance(error, TrainwrightError) else (
+        reason = error.what if isinstance(error, TrainwrightError) else (
             f"{type(error).__name__}: {error}")  # fmt: skip
         facts = target.facts if isinstance(target, Program) else None
         return Visit(
@@ -113,7 +138,7 @@ def _visit_program(program: Program, seed: int) -> Visit:
         watches.append(Watch(
             model, optimizer, loss=program.loss, data=program.train.as_given(),
             valid=held.as_given() if held is not None else None,
-            batch_size=program.habits.batch_size,
+            batch_size=program.habits.batch_size, known=_had(program),
         ))  # fmt: skip
         return watches[0]
 
@@ -128,6 +153,12 @@ def _visit_program(program: Program, seed: int) -> Visit:
         resolution=1 / rows if name == "accuracy" else 0.0,
         diagnosis=seen.diagnose(), facts=facts, history=seen.history,
     )  # fmt: skip
+
+
+def _had(program: Program) -> ScoreFacts | None:
+    """What can be had, known of the program as it was given."""
+    score = program.facts.score
+    return score if score is not None and score.reference is not None else None
 
 
 def _visit_recipe(
@@ -156,13 +187,9 @@ def _finite(score: float | None) -> float | None:
 
 def _with_known(record: RunRecord, known: ScoreFacts | None) -> RunRecord:
     """The record with what can be had on its data."""
-    facts = record.facts
-    if known is None or facts is None or facts.score is None:
+    if known is None or record.facts is None:
         return record
-    score = replace(facts.score, reference=known.reference, constant=known.constant,
-                    reference_name=known.reference_name,
-                    reference_sd=known.reference_sd)  # fmt: skip
-    return replace(record, facts=replace(facts, score=score))
+    return replace(record, facts=with_known(record.facts, known))
 
 
 def _score(record: RunRecord, metric: str | None) -> tuple[str, float | None, int]:

@@ -16,6 +16,7 @@ from trainwright.core.words import say
 from trainwright.report import format as show
 from trainwright.report import rule_words as words
 from trainwright.report.boxes import fitted, plain_text
+from trainwright.report.rate_words import suspected_rate
 from trainwright.report.rule_pages import RulePage
 from trainwright.report.terminal import tame
 
@@ -23,7 +24,7 @@ MOST_LINES = 30
 _LABELS = tuple(
     f"diagnosis.{name}"
     for name in ("where", "when", "chain", "number", "refuted", "remedies", "consequences",
-                 "note", "possible", "unseen", "muted", "overhead")
+                 "note", "rate", "possible", "unseen", "muted", "overhead")
 )  # fmt: skip
 _STYLES = {"critical": "red", "serious": "yellow", "minor": "cyan"}
 
@@ -241,6 +242,9 @@ def _consequences(finding: Finding) -> str:
 def _last(diagnosis: Diagnosis, flat: bool) -> Iterator[tuple[str, str]]:
     for note in diagnosis.notes:
         yield say("diagnosis.note"), words.note_line(note)
+    rate = suspected_rate(diagnosis)
+    if rate:
+        yield say("diagnosis.rate"), rate
     if diagnosis.suspected and not diagnosis.healthy:
         yield say("diagnosis.possible"), say("report.between").join(
             say("diagnosis.possible_one", percent=words.percent(one.confidence),

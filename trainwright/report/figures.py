@@ -5,7 +5,7 @@ import io
 import math
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainwright.core.claims import Picture
@@ -150,15 +150,29 @@ def residuals(name: str, pairs: Sequence[tuple[float, float]]) -> Html:
 def shared_axes(name: str, picture: Picture) -> Html:
     """Curves of an experiment on shared axes, each in a colour of PARTS in order (again from the
     first after seven); what an axis cannot show, no number or 0 on a logarithmic one, is left out.
+    Over `names`, which are words here, series are bars beside each other.
     """
     figure, axes = _canvas(460, 280)
     axes.set_xscale("log" if picture.log_x else "linear")
     axes.set_yscale("log" if picture.log_y else "linear")
     for at, one in enumerate(picture.series):
-        _draw_series(axes, one, PARTS[at % len(PARTS)], picture)
+        colour = PARTS[at % len(PARTS)]
+        if picture.names:
+            _draw_bars(axes, one, colour, place=at, num_places=len(picture.series))
+        else:
+            _draw_series(axes, one, colour, picture)
     axes.margins(x=0.02, y=MARGIN)
     axes.minorticks_off()
-    return _written(figure, axes, name)
+    if picture.names:
+        axes.set_xlim(0.5, len(picture.names) + 0.5)
+    return _written(figure, axes, name, names=picture.names)
+
+
+def _draw_bars(axes: Any, one: Curve, colour: str, *, place: int, num_places: int) -> None:
+    width = 0.8 / num_places  # of 1 between names
+    known = [(x, y) for x, y in zip(one.x, one.y, strict=True) if math.isfinite(y)]
+    lefts = [x - 0.4 + (place + 0.05) * width for x, _ in known]
+    axes.bar(lefts, [y for _, y in known], 0.9 * width, align="edge", color=colour)
 
 
 def _draw_series(axes: Any, one: Curve, colour: str, picture: Picture) -> None:
@@ -217,12 +231,15 @@ def _canvas(width: int, height: int) -> tuple[Any, Any]:
     return figure, figure.add_subplot()
 
 
-def _written(figure: Any, axes: Any, name: str, *, ticks: str = "xy") -> Html:
-    """The figure as an element; `ticks` are the axes that have numbers."""
+def _written(
+    figure: Any, axes: Any, name: str, *, ticks: str = "xy", names: Sequence[str] = ()
+) -> Html:
+    """The figure as an element; `ticks` are the axes that have numbers, `names` what the x axis has
+    in their place."""
     from matplotlib import rc_context
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-    plain = FuncFormatter(lambda value, _: _tick(value))
+    plain = FuncFormatter(lambda value, _: show.tick(value))
     axes.xaxis.set_major_formatter(plain)
     axes.yaxis.set_major_formatter(plain)
     axes.xaxis.set_major_locator(
@@ -235,6 +252,9 @@ def _written(figure: Any, axes: Any, name: str, *, ticks: str = "xy") -> Html:
     for axis, letter in ((axes.xaxis, "x"), (axes.yaxis, "y")):
         if letter not in ticks:
             axis.set_major_locator(NullLocator())
+    words = {f"@{at}": word for at, word in enumerate(names, start=1)}
+    if words:  # stood in for while it is drawn: matplotlib's font has not all letters
+        axes.set_xticks(range(1, len(words) + 1), list(words))
     axes.tick_params(length=0, labelsize=11, labelcolor=_INK, pad=5)
     axes.grid(color=_RULE, lw=1)
     axes.set_axisbelow(True)
@@ -247,18 +267,12 @@ def _written(figure: Any, axes: Any, name: str, *, ticks: str = "xy") -> Html:
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "trainwright"}):
         figure.savefig(drawn, format="svg", metadata=nothing)
-    return _inline(drawn.getvalue(), name)
+    return _inline(drawn.getvalue(), name, words)
 
 
-def _tick(value: float) -> str:
-    if abs(value) >= 10_000 and value % 100 == 0:
-        return f"{value / 1000:,g}k"
-    return f"{value:,.4g}".replace("-", "−") if abs(value) < 10_000 else show.number(value)
-
-
-def _inline(svg: bytes, name: str) -> Html:
+def _inline(svg: bytes, name: str, words: Mapping[str, str]) -> Html:
     """matplotlib's file as an element of a page: no namespaces, no fonts of its own, ids that
-    cannot meet another figure's, colours as CSS variables."""
+    cannot meet another figure's, colours as CSS variables, `words` for what stands in for them."""
     root = ElementTree.fromstring(svg)
     used = set(re.findall(rb'(?:url\(#|href="#)([^")]+)', svg))
     ids = {old.decode(): f"{name}-{at}" for at, old in enumerate(sorted(used))}
@@ -268,7 +282,8 @@ def _inline(svg: bytes, name: str) -> Html:
                 parent.remove(child)
     for element in root.iter():
         element.tail = None
-        element.text = element.text.strip() if element.text else None
+        text = element.text.strip() if element.text else None
+        element.text = words.get(text, text) if text else None
         element.tag = str(element.tag).removeprefix(_SVG)
         for key, value in list(element.attrib.items()):
             del element.attrib[key]

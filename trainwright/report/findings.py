@@ -14,6 +14,7 @@ from trainwright.report import format as show
 from trainwright.report import rule_words as words
 from trainwright.report.curves import MOST_POINTS, Series
 from trainwright.report.markup import Child, Html, join, table, tag
+from trainwright.report.rate_words import rate_beside_curve
 
 # Which readings' evidence is framed in which picture.
 _OWN = {
@@ -151,17 +152,19 @@ def _last(diagnosis: Diagnosis) -> Html | None:
 
 
 def _curve(diagnosis: Diagnosis, history: History) -> Html | None:
-    """The loss with a line and a code where each cause began."""
+    """The loss with a line and a code where each cause began, and what it says of the rate."""
     line = _series(history)
     if line is None:
         return None
     marks = [(step, finding.code) for finding in diagnosis.findings for step in _steps(finding)]
     title = say("diagnosis.curve") if marks else say("diagnosis.plain_curve")
+    rate, label = rate_beside_curve(diagnosis), say("diagnosis.rate") + say("diagnosis.colon")
     return tag(
         "figure",
         tag("figcaption", tag("strong", title)),
         figures.marked_curve("diagnosis-loss", line, marks),
         tag("div", say("report.head.step"), class_="axis across"),
+        tag("p", tag("strong", label), rate, class_="note") if rate else None,
         class_="plot wide",
     )
 

@@ -31,6 +31,23 @@ def number(value: float | None, digits: int = 4) -> str:
     return text.replace("-", MINUS) if text.startswith("-") else text
 
 
+def tick(value: float) -> str:
+    """A number beside an axis, in the shortest form: 999, 1,000, 20k, 1.5M, 1e21, 1e−9."""
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if size < 1e-4 or size >= 1e9:
+        mantissa, exponent = f"{value:.3e}".split("e")
+        text = f"{float(mantissa):g}e{int(exponent)}"
+    elif size >= 1e6 and value % 1e5 == 0:
+        text = f"{value / 1e6:g}M"
+    elif size >= 1e4 and value % 100 == 0:
+        text = f"{value / 1000:,g}k"
+    else:
+        text = f"{value:,.4g}" if size < 9999.5 else number(value)
+    return text.replace("-", MINUS)
+
+
 def share(value: float | None, decimals: int = 3) -> str:
     """A value of [0, 1]; more decimals where three would round it to a perfect score."""
     if value is None or not math.isfinite(value):

@@ -19,6 +19,7 @@ from rich.text import Text
 from trainwright.core.words import say
 from trainwright.exam.exam import Exam
 from trainwright.recipe import Recipe, diff, render
+from trainwright.remedy.confirm import Again
 from trainwright.remedy.heal import BUDGET_RUNS, LEAST_SECONDS, MOST_SECONDS, Healing, Tell, Told
 from trainwright.remedy.search import Step
 from trainwright.report import comparison, exams
@@ -67,6 +68,9 @@ def _line_of(told: Told, steps: Sequence[Step]) -> str:
         return trees.plain_line(told, steps)
     if isinstance(told, Exam):
         return f"? {exams.question_words(told)} {exams.answer_words(told)}"
+    if isinstance(told, Again):
+        score = show.share(told.score) if told.score is not None else say("healing.judged.failed")
+        return f"= {say('healing.again', step=told.step, seed=told.seed, score=score)}"
     outcome = told.outcome
     score = show.share(outcome.score) if outcome.score is not None else say("healing.judged.failed")
     arm = say(f"healing.head.{('before', 'after')[told.arm]}")

@@ -1,6 +1,8 @@
 """How does an experiment's picture stand on a page? Its curves, both axes' names and a key, in the
 reader's language."""
 
+from dataclasses import replace
+
 from trainwright.core.claims import Picture
 from trainwright.core.words import known_codes, say
 from trainwright.report import figures
@@ -15,10 +17,11 @@ def captioned(name: str, picture: Picture) -> Html:
     ]
     caption = tag("figcaption", tag("strong", _word(picture.y)),
                   tag("span", *keys, class_="legend"))  # fmt: skip
+    named = replace(picture, names=tuple(map(_word, picture.names)))
     return tag(
         "figure",
         caption,
-        figures.shared_axes(name, picture),
+        figures.shared_axes(name, named),
         tag("div", _word(picture.x), class_="axis across"),
         class_="plot",
     )

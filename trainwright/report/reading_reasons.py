@@ -10,6 +10,7 @@ RULES_OF: Mapping[str, tuple[str, ...]] = {
     "batch_score": ("M210",),
     "batch_size": ("A404", "A405"),
     "clip_ratio": ("A410",),
+    "clip_share": ("A410",),
     "dead_share": ("M202",),
     "gradient_cosine": ("A402", "A405"),
     "gradient_norm": ("A408",),
@@ -140,7 +141,6 @@ RULES_OF: Mapping[str, tuple[str, ...]] = {
 _REGIME = "measured: benchmarks/rate_regimes_*.md"
 SOURCES: Mapping[str, str] = {
     "attention_entropy": "paper: Zhai et al. 2023, arXiv:2303.06296",
-    "clip_share": "paper: Pascanu et al. 2013, arXiv:1211.5063",
     "gain": "paper: Glorot & Bengio 2010, section 4.2",
     "gradient_noise": "paper: McCandlish et al. 2018, arXiv:1812.06162, appendix A.1",
     "gradient_signal": "paper: McCandlish et al. 2018, arXiv:1812.06162, appendix A.1",

@@ -14,7 +14,7 @@ from torch import nn
 from trainwright.check.gather import final_score, gather
 from trainwright.core.diagnosis import Diagnosis
 from trainwright.core.errors import StoreError, TrainwrightError
-from trainwright.core.facts import Facts
+from trainwright.core.facts import Facts, ScoreFacts, with_known
 from trainwright.core.history import History
 from trainwright.core.phrases import phrase
 from trainwright.core.records import RunRecord, RunState
@@ -51,9 +51,11 @@ class Watch:
         valid: Any = None,
         batch_size: int | None = None,
         trail: Path | None = None,
+        known: ScoreFacts | None = None,
         speak: Callable[[Diagnosis], Diagnosis] = lambda diagnosis: diagnosis,
     ) -> None:
         self._speak = speak
+        self._known = known  # what can be had, where somebody found that out before
         self._model = model if isinstance(model, nn.Module) else model[0]
         self._optimizer = list(optimizer) if isinstance(optimizer, (list, tuple)) else (
             None if optimizer is None else [optimizer])  # fmt: skip
@@ -74,10 +76,11 @@ class Watch:
     def attach(self) -> Self:
         """Begins to watch; `with` does it."""
         if self._data is not None and self._loss is not None:
-            self._facts = gather(
+            facts = gather(
                 self._model, self._data, loss=self._loss, optimizer=self._optimizer,
-                valid=self._valid, batch_size=self._batch_size,
+                valid=self._valid, batch_size=self._batch_size, reference=self._known is None,
             )  # fmt: skip
+            self._facts = facts if self._known is None else with_known(facts, self._known)
         else:
             self._start = _weights(self._model)
         if self._store is not None and self._record is not None:
@@ -229,7 +232,7 @@ def _is_flattened(batch: KeptBatch) -> bool:
     """The outputs came as [batch * time, class_], though the targets are kept as [batch, time]."""
     outputs, targets = batch.outputs, batch.targets
     return outputs is not None and targets is not None and targets.dim() == 2 and (
-        outputs.dim() == 2 and len(outputs) == targets.numel()
+        outputs.dim() == 2 and len(outputs) == targets.numel() > len(targets)
     )  # fmt: skip
 
 

@@ -96,6 +96,8 @@ def meant_run(run_id: str, ids: Sequence[str], place: str) -> str:
 
 def run_not_found(run_id: str, ids: Sequence[str], place: str) -> RunNotFound:
     """The error for an unknown run, with the name that was probably meant."""
+    if is_path(run_id):
+        return file_for_run(run_id, allowed=phrase("the name of a run"))
     what = phrase("there is no run {run} in {place}", run=shown(run_id), place=place)
     if not ids:
         return RunNotFound(
@@ -105,6 +107,26 @@ def run_not_found(run_id: str, ids: Sequence[str], place: str) -> RunNotFound:
     listing = phrase("list them all with `trainwright runs`")
     do = phrase("did you mean '{near}'?", near=near) if near else listing
     return RunNotFound(what, allowed=_some(ids), do=do)
+
+
+def is_path(text: str) -> bool:
+    """Whether `text`, no run's name, was meant for a file: it has a separator or a suffix."""
+    return bool(re.search(r"[/\\]|\.[A-Za-z]\w*$", text))
+
+
+def file_for_run(path: str, *, allowed: str) -> RunNotFound:
+    """The error for a file that is not there, or is not taken, where no run has that name."""
+    if os.path.exists(path):
+        return RunNotFound(
+            phrase("{path} is a file or folder, and no run", path=shown(path)),
+            allowed=allowed,
+            do=phrase("`trainwright check` looks at data, `trainwright fit` trains on it"),
+        )
+    return RunNotFound(
+        phrase("there is no file {path}, and no run of that name", path=shown(path)),
+        allowed=allowed,
+        do=phrase("check the path; `trainwright runs` lists the runs"),
+    )
 
 
 def _some(names: Sequence[str]) -> str:

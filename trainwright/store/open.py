@@ -7,12 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from trainwright.core.errors import StoreError, did_you_mean, shown, system_reason
+from trainwright.core.errors import (
+    RunNotFound,
+    StoreError,
+    StoreNotFound,
+    did_you_mean,
+    shown,
+    system_reason,
+)
 from trainwright.core.phrases import phrase
 from trainwright.store.artefacts import FolderArtefacts, UrlArtefacts
 from trainwright.store.memory import MemoryStore
+from trainwright.store.names import file_for_run, is_path
 
 if TYPE_CHECKING:
+    from trainwright.core.records import RunRecord
     from trainwright.store.contract import Artefacts, Store
 
 DEFAULT_URL = "./trainwright.db"
@@ -53,6 +62,27 @@ def open_store(url: str | Path | None, *, create: bool = True) -> "Store":
     return _open_file(path[1:], dict(parse_qsl(query)).get("artefacts"), create)
 
 
+def open_run(run_id: str, url: str | Path, *, allowed: str) -> "tuple[Store, RunRecord]":
+    """The store at `url`, which is not made, and the run of that name in it. `allowed` is what the
+    caller takes, said of a file in the place of a run.
+
+    Raises RunNotFound, and StoreError for a store that is there and cannot be read.
+    """
+    try:
+        opened = open_store(url, create=False)
+        return opened, opened.run(run_id)
+    except (RunNotFound, StoreNotFound) as error:
+        if is_path(run_id):
+            raise file_for_run(run_id, allowed=allowed) from None
+        if isinstance(error, RunNotFound):
+            raise
+        raise RunNotFound(
+            phrase("{what}, and so no run {run}", what=error.what, run=shown(run_id)),
+            allowed=error.allowed,
+            do=error.do,
+        ) from None
+
+
 def _open_file(name: str, artefacts: str | None, create: bool) -> "Store":
     if not name or "\0" in name:
         raise StoreError(
@@ -67,7 +97,7 @@ def _open_file(name: str, artefacts: str | None, create: bool) -> "Store":
             do=phrase("name a file in it, as {name}/trainwright.db", name=name),
         )
     if not create and not os.path.exists(path):
-        raise StoreError(
+        raise StoreNotFound(
             phrase("there is no store at {place}", place=place),
             allowed=_allowed(),
             do=phrase("train a run first, or name the store with --store"),

@@ -3,8 +3,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from trainwright.check.network.trace import words
+from trainwright.core.caller import users_line
 from trainwright.core.errors import TrainwrightError, did_you_mean, shown
 from trainwright.core.facts import LayerKind
 from trainwright.core.phrases import phrase
@@ -58,6 +60,7 @@ class Layer:
     is_head: bool = False
     line: str | None = None
     num_calls: int = 1
+    varies: bool = False  # on some batches it did not run
 
     @property
     def num_features(self) -> int:
@@ -128,6 +131,13 @@ class Anatomy:
     def following(self, layer: Layer) -> Activation | None:
         """The elementwise non-linearity right behind a layer."""
         return next((a for a in self.activations if layer.name in a.behind), None)
+
+
+def call_site() -> str:
+    """file.py:line of the user's innermost frame; empty where only torch's and ours lie between.
+    Without the folder: a pickled model is loaded elsewhere."""
+    line = users_line()
+    return Path(line).name if line else ""
 
 
 def expression(path: str, root: str = "model") -> str:

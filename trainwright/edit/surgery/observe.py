@@ -251,6 +251,7 @@ def _merged(parts: Iterable[Anatomy]) -> Anatomy:
     """All that ran on any batch, in the order of the first."""
     parts = list(parts)
     layers: dict[str, Layer] = {}
+    ran = [{layer.name for layer in part.layers} for part in parts]
     for layer in (each for part in parts for each in part.layers):
         known = layers.setdefault(layer.name, layer)
         layers[layer.name] = replace(
@@ -259,6 +260,7 @@ def _merged(parts: Iterable[Anatomy]) -> Anatomy:
             in_residual=known.in_residual or layer.in_residual,
             activation=known.activation or layer.activation,
             next_linear=tuple(dict.fromkeys(known.next_linear + layer.next_linear)),
+            varies=any(layer.name not in names for names in ran),
         )  # fmt: skip
     heads = [part.head_activation for part in parts if part.head_activation is not None]
     blocks = {block.name: block for part in parts for block in part.blocks}

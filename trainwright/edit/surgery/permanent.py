@@ -23,7 +23,7 @@ from trainwright.edit.surgery.record import check_model, close_for_good
 from trainwright.edit.surgery.rewire import Rewired, Rule
 
 FIRST = "layer"  # the name of what was there, in the Sequential that takes its place
-PARTS = {"norm", "nonlinearity", "dropout"}  # names of what operations put in
+PARTS = {"norm", "nonlinearity", "dropout", "deeper"}  # names of what operations put in
 SEVERAL_OUTPUTS = (nn.RNNBase, nn.MultiheadAttention)
 READ_INSIDE = (*TRANSFORMERS, nn.MultiheadAttention)  # their forwards read `.weight` of children
 

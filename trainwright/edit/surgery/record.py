@@ -98,6 +98,36 @@ class Record:
         vars(module)[name] = value
         self._acts.append(lambda: _set_back(module, name, old))
 
+    def register(self, module: nn.Module, name: str, made: nn.Module | nn.Parameter) -> None:
+        """`made` in the place of a plain attribute. Undone with the tensors that were hidden there.
+
+        Raises AttributeError where the class does not let the attribute be set.
+        """
+        old = vars(module)[name]
+        tensors = [*made.parameters(), *made.buffers()] if isinstance(made, nn.Module) else [made]
+        kept = [(t, t.detach().clone(), t.requires_grad, t.grad, _copied(t.grad)) for t in tensors]
+        if isinstance(made, nn.Module):
+            made.train(module.training)
+        del vars(module)[name]
+        try:
+            setattr(module, name, made)
+        except Exception:
+            vars(module)[name] = old
+            raise
+
+        def back() -> None:
+            delattr(module, name)
+            vars(module)[name] = old
+            with torch.no_grad():
+                for tensor, value, trains, grad, slope in kept:
+                    _set(tensor, value)
+                    tensor.requires_grad_(trains)
+                    tensor.grad = grad
+                    if grad is not None and slope is not None:
+                        _set(grad, slope)
+
+        self._acts.append(back)
+
     def rewire(self, rule: Rule) -> None:
         """The model's forward runs under the rule, outside of earlier ones."""
         inner = vars(self.model).get("forward")

@@ -5,7 +5,6 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,9 +12,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from trainwright.check.network.trace import DROPOUTS, WEIGHTED, operation_name
-from trainwright.core.caller import users_line
-from trainwright.edit.surgery.anatomy import Call
+from trainwright.edit.surgery.anatomy import Call, call_site
 from trainwright.edit.surgery.hooks import ACTIVATIONS, written_over
+from trainwright.edit.surgery.rejoin import Rejoining
 from trainwright.model.nonlinearity import FLAT, nonlinearity
 
 TURNED = frozenset(("T", "mT", "t", "transpose", "permute", "view", "reshape", "contiguous", "to"))
@@ -34,6 +33,7 @@ class Rule:
     `behind`: name of a bare parameter -> path of the module applied to what is computed with it;
     `following`: the same for a call of an activation; `adding`: bare parameters to whose results
     the input is added; `dropout`: the rate wherever a function drops out at a rate above zero.
+    `cuts`: calls that keep their gradient (rejoin.py); a rule of these has no other parts.
     """
 
     replaced: frozenset[str] = frozenset()
@@ -45,6 +45,7 @@ class Rule:
     following: tuple[tuple[Call, str], ...] = ()
     adding: frozenset[str] = frozenset()
     dropout: float | None = None
+    cuts: tuple[Call, ...] = ()
 
     @property
     def names(self) -> frozenset[str]:
@@ -55,7 +56,8 @@ class Rule:
 
     @property
     def needs_sites(self) -> bool:
-        return bool(self.only is not None or self.spared or self.also or self.following)
+        sited = self.spared or self.also or self.following or self.cuts
+        return bool(self.only is not None or sited)
 
 
 class Rewired:
@@ -78,6 +80,9 @@ class Rewired:
             return inner(*args, **kwargs)
         active.add(id(self))
         try:
+            if self.rule.cuts:
+                with Rejoining(self.rule.cuts) as rejoining:
+                    return rejoining.back(inner(*args, **kwargs))
             with Rewiring(self.module, self.rule):
                 return inner(*args, **kwargs)
         finally:
@@ -170,13 +175,6 @@ def _held(module: nn.Module, name: str) -> Tensor:
     """The parameter, or what torch.func.functional_call has put in its place."""
     owner, _, leaf = name.rpartition(".")
     return getattr(module.get_submodule(owner), leaf)
-
-
-def call_site() -> str:
-    """file.py:line of the user's innermost frame; empty where only torch's and ours lie between.
-    Without the folder: a pickled model is loaded elsewhere."""
-    line = users_line()
-    return Path(line).name if line else ""
 
 
 def _among(calls: tuple[Call, ...], site: str, name: str, turn: int) -> bool:
