@@ -56,6 +56,16 @@ def test_what_was_sure_and_what_no_exam_is_about_stay_as_they_are():
     assert after is before
 
 
+def test_no_exam_lifts_a_finding_above_one_that_was_sure_without():
+    yes = replace(answered(D101=5.0), name="standardised_inputs")
+    before = Diagnosis(findings=(finding("A401", 0.97), finding("D101", 0.85)))
+    after = moved(before, [yes], healthy().facts, explained=0.0)
+    assert [f.code for f in after.findings] == ["A401", "D101"]
+    assert after.findings[1].confidence == pytest.approx(0.94)
+    alone = moved(Diagnosis(findings=(finding("D101", 0.85),)), [yes], healthy().facts)
+    assert alone.findings[0].confidence == LIMIT
+
+
 def test_what_a_likelier_finding_explains_raises_others_less():
     no = Exam(name="overfit_one_batch", answer="no", values={}, pictures=(), seconds=0.1,
               shifts={"M207": math.log(0.75 / 0.15), "L301": math.log(0.5 / 0.15)})  # fmt: skip

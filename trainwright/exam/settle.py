@@ -21,6 +21,7 @@ LEAST_WORTH = 0.01  # bits that an exam must be expected to tell [assumed]
 MOST_SHARE = 0.6  # of what is left, for one exam [assumed]
 OVERHEAD = 0.1  # seconds of any exam beside its steps [assumed]
 LIMIT = 0.97  # no exam makes a finding surer than that, or its opposite [assumed]
+BEHIND = 0.03  # confidence that keeps them in order, more than `causes` gives early ones [assumed]
 # Of a rise, what the surest other cause takes away: one of .9 leaves a tenth. What is sick gets
 # better by many changes [measured: benchmarks/exam_outcomes_cpu2_2026-11-26.md].
 EXPLAINED = 1.0
@@ -127,7 +128,8 @@ def moved(
         for finding in (cause, *cause.consequences):
             if finding.code not in seen or finding.note:
                 seen.add(finding.code)
-                flat.append(_after(replace(finding, consequences=()), exams, shifts))
+                bare = replace(finding, consequences=())
+                flat.append(_behind(bare, _after(bare, exams, shifts), diagnosis))
     notes = [f for f in flat if f.note]
     case = Case(facts=facts, history=history or History())
     named, possible = causes([f for f in flat if not f.note], case)
@@ -156,6 +158,15 @@ def _unexplained(
         rest = Likelihood(about[code].given, otherwise).shift(chance)
         least = min(least, max(0.0, rest / raw))
     return least
+
+
+def _behind(before: Finding, after: Finding, diagnosis: Diagnosis) -> Finding:
+    """A rise ends BEHIND what was sure without exams: that stays what it is, and where it is."""
+    sure = min((f.confidence for f in diagnosis.findings if f.confidence > MOST_SURE), default=1.0)
+    if after.confidence <= before.confidence:
+        return after
+    return replace(after, confidence=max(before.confidence,
+                                         min(after.confidence, sure - BEHIND)))  # fmt: skip
 
 
 def _after(finding: Finding, exams: Sequence[Exam], shifts: dict[str, dict[str, float]]) -> Finding:
