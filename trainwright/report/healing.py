@@ -129,19 +129,23 @@ def in_lines(steps: Sequence[Step], most: int) -> set[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detail:
-    """How much is said: pairs of the proof, lines to change, codes that are left, exams."""
+    """How much is said: pairs of the proof, lines to change, codes that are left, exams, and
+    whether what was tried in vain is counted."""
 
     pairs: int
     lines: int
     left: int
     exams: int
+    folds: bool = True
 
 
 _LEVELS = (
     Detail(pairs=10, lines=16, left=4, exams=4),
-    Detail(pairs=5, lines=8, left=3, exams=3),
-    Detail(pairs=3, lines=6, left=2, exams=2),
-    Detail(pairs=0, lines=4, left=1, exams=1),
+    Detail(pairs=5, lines=12, left=3, exams=3),
+    Detail(pairs=3, lines=12, left=2, exams=2),
+    Detail(pairs=0, lines=12, left=1, exams=1),
+    Detail(pairs=0, lines=8, left=1, exams=1, folds=False),
+    Detail(pairs=0, lines=4, left=1, exams=0, folds=False),
 )
 
 
@@ -159,8 +163,8 @@ class HealingBox:
         parts: list[RenderableType] = [
             _text(f"{SIGNS[found.state]} {state_words(found)}", f"bold {STYLES[found.state]}"),
             _text(score_words(found), "dim"), *_asked(found, level),
-            *_tried(found), *_changed(found, level), *_proof(found, level), *_left(found, level),
-            *(_text(f"! {note}", "yellow") for note in found.notes),
+            *_tried(found, level), *_changed(found, level), *_proof(found, level),
+            *_left(found, level), *(_text(f"! {note}", "yellow") for note in found.notes),
             _text(say("healing.took", seconds=show.seconds(found.seconds)), "dim"),
         ]  # fmt: skip
         return Panel(Group(*parts), box=ROUNDED, border_style=STYLES[found.state], padding=(0, 1))
@@ -178,20 +182,20 @@ def as_text(found: Healing, *, width: int = 100) -> str:
 
 def _asked(found: Healing, level: Detail) -> Iterator[RenderableType]:
     """What exams settled, each in one line."""
-    if found.exams:
+    if found.exams and level.exams:
         yield _head("healing.head.exams")
     for one in found.exams[: level.exams]:
         yield _indented(f"{say(f'exams.{one.name}.title')}: {exams.answer_words(one)}")
-    if len(found.exams) > level.exams:
+    if len(found.exams) > level.exams > 0:
         yield _indented(say("report.and_more", count=len(found.exams) - level.exams), "dim")
 
 
-def _tried(found: Healing) -> Iterator[RenderableType]:
+def _tried(found: Healing, level: Detail) -> Iterator[RenderableType]:
     """The tree, folded to what was kept."""
     if len(found.steps) > 1:
         yield _head("healing.head.tried")
         kept = {one.number for one in trees.kept_path(found)}
-        yield Padding(trees.tree(found.steps, kept), (0, 0, 0, 2))
+        yield Padding(trees.tree(found.steps, kept, folds=level.folds), (0, 0, 0, 2))
 
 
 def _changed(found: Healing, level: Detail) -> Iterator[RenderableType]:

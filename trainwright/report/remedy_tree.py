@@ -122,10 +122,10 @@ def _signed(value: float) -> str:
 # --- terminal ------------------------------------------------------------------------------------
 
 
-def tree(steps: Sequence[Step], shown: Collection[int]) -> Tree:
-    """Those steps whose numbers are in `shown`, each on one line; others as counts."""
+def tree(steps: Sequence[Step], shown: Collection[int], *, folds: bool = True) -> Tree:
+    """Those steps whose numbers are in `shown`, one a line; others as counts, with `folds`."""
     root = Tree(_line(steps[0], steps), guide_style="dim")
-    _grow(root, steps[0], steps, shown)
+    _grow(root, steps[0], steps, shown, folds)
     return root
 
 
@@ -135,13 +135,15 @@ def num_lines(steps: Sequence[Step], shown: Collection[int]) -> int:
     return len(set(shown)) + len(folds)
 
 
-def _grow(branch: Tree, step: Step, steps: Sequence[Step], shown: Collection[int]) -> None:
+def _grow(
+    branch: Tree, step: Step, steps: Sequence[Step], shown: Collection[int], folds: bool
+) -> None:  # fmt: skip
     below = children(step, steps)
     for one in below:
         if one.number in shown:
-            _grow(branch.add(_line(one, steps)), one, steps, shown)
+            _grow(branch.add(_line(one, steps)), one, steps, shown, folds)
     hidden = list(_under([one for one in below if one.number not in shown], steps))
-    if hidden:
+    if hidden and folds:
         branch.add(Text(f"… {folded_words(hidden)}", style="dim", no_wrap=True,
                         overflow="ellipsis"))  # fmt: skip
 
