@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from case_builder import changed, healthy_facts
+from case_builder import changed, healthy_facts, layer
 from torch import nn
 
 from trainwright.diagnose.judge import judge
@@ -86,3 +86,29 @@ def test_a_block_without_gradients_is_told_by_the_remedy_for_what_leaves_the_gra
     facts = changed(healthy_facts(), "model", cuts=cuts, gradient_missing=("fc1.weight",))
     finding = next(f for f in judge(facts).findings if f.code == "L306")
     assert finding.remedies[0] == "reattach_gradient"
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedies"),
+    [
+        ("linear", ()),
+        ("attention", ("layer_norm",)),
+        ("recurrent", ("layer_norm", "reinitialise_orthogonal")),
+    ],
+)
+def test_signals_that_grow_over_time_are_told_the_remedies_of_recurrent_layers(kind, remedies):
+    grown = (layer("fc1"), layer("fc2", kind=kind, preactivation_sd=1e6), layer("head"))
+    facts = changed(healthy_facts(), "model", layers=grown)
+    finding = next(f for f in judge(facts).findings if f.code == "M205")
+    usual = ["reinitialise_he", "add_norm", "replace_activation", "reinitialise_lsuv"]
+    assert [name for name in finding.remedies if name not in remedies] == usual
+    assert set(remedies) <= set(finding.remedies)
+    assert finding.remedies[1] == "add_norm"  # the first choice among norms
+
+
+def test_a_wrong_start_is_told_every_rule_for_weights_and_the_one_that_reads_data_last():
+    alike = tuple(layer(name, rows_equal=True) for name in ("fc1", "fc2"))
+    facts = changed(healthy_facts(), "model", layers=(*alike, layer("head", nonlinearity=None)))
+    finding = next(f for f in judge(facts).findings if f.code == "M206")
+    rules = ("he", "xavier", "orthogonal", "lsuv")
+    assert finding.remedies == tuple(f"reinitialise_{rule}" for rule in rules)

@@ -285,6 +285,7 @@ def test_a_strategy_without_gradients_needs_a_recipe() -> None:
         ("train_longer", {"budget": "2.5 epochs"}, {"budget": "5 epochs"}),
         ("larger_batch", {"algorithm.batch_size": 32}, {"algorithm.batch_size": 128}),
         ("smaller_batch", {"algorithm.batch_size": 2}, {"algorithm.batch_size": 1}),
+        ("accumulate", {"algorithm.accumulate": 2}, {"algorithm.accumulate": 8}),
         ("swap_optimizer",
          {"algorithm.optimizer": "sgd", "algorithm.learning_rate": 0.5, "algorithm.nesterov": True},
          {"algorithm.optimizer": "adamw", "algorithm.learning_rate": "auto",

@@ -254,7 +254,7 @@ def batch_too_small(case: Case) -> Finding | CannotTell | None:
     Why it harms: most of each step is noise; norm layers get no statistics.
     Look-alikes: a rate too high.
     Exams: batch_times_four.
-    Remedies: larger_batch, lower_learning_rate.
+    Remedies: larger_batch, accumulate, lower_learning_rate.
     Source: lecture; McCandlish et al. 2018, eq. 2.9; [assumed] factor 20.
     """
     batch, inputs = case.facts.batch_size, case.facts.inputs
@@ -274,7 +274,8 @@ def batch_too_small(case: Case) -> Finding | CannotTell | None:
         evidence.insert(0, seen("noise_scale", noisy, NOISY, "[paper: McCandlish 2018]"))
     sure, spared = (0.85, 0.3) if batch <= 2 else (0.7, 0.1)
     return found("A404", by_harm(case, sure=sure, unknown=0.4, spared=spared), *evidence, since=1,
-                 remedies=["larger_batch", "lower_learning_rate"], batch=batch)  # fmt: skip
+                 remedies=["larger_batch", "accumulate", "lower_learning_rate"], batch=batch
+                 )  # fmt: skip
 
 
 def batch_too_large(case: Case) -> Finding | CannotTell | None:

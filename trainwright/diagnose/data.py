@@ -13,6 +13,7 @@ OUTDONE = 0.1  # so much better on new examples, the network shows that learners
 FEWEST_JUDGED = 300  # examples: with fewer, learners are surely wrong by themselves [assumed]
 IMBALANCE = 5.0  # commonest class over rarest [assumed]
 MISSED, MOSTLY_MISSED = 0.3, 0.5  # recall of a class that was not learned [assumed]
+RARE_CLASSES = ["weigh_classes", "adjust_logits", "focal_loss", "start_bias"]
 ALONE_GAP = 0.1  # and so much better than any other feature [assumed]
 OVERLAP = 0.2  # share of validation examples that are training examples [assumed]
 ALONE = 0.985  # score of one feature alone that gives the answer away [assumed]
@@ -140,7 +141,7 @@ def class_imbalance(case: Case) -> Finding | CannotTell | None:
     Why it harms: answering the commonest class is a valley that a mean loss likes.
     Look-alikes: a rare class that nobody can tell apart.
     Exams: logit_adjustment.
-    Remedies: weigh_classes.
+    Remedies: weigh_classes, adjust_logits, focal_loss, start_bias.
     Source: [assumed] thresholds; Buda et al. 2018.
     """
     targets, score = case.facts.targets, case.facts.score
@@ -154,7 +155,7 @@ def class_imbalance(case: Case) -> Finding | CannotTell | None:
         return None
     unequal = seen("targets.imbalance", ratio, IMBALANCE, "[assumed]")
     if not case.trained:
-        return found("D107", 0.35, unequal, remedies=["weigh_classes"], ratio=ratio)
+        return found("D107", 0.35, unequal, remedies=RARE_CLASSES, ratio=ratio)
     if score is None or not score.recalls:
         return CannotTell(missing="score.recalls")
     recalls = np.asarray(score.recalls, float)
@@ -164,7 +165,7 @@ def class_imbalance(case: Case) -> Finding | CannotTell | None:
         return None
     worst = seen("score.recall", low, MISSED, "[assumed]")
     return found("D107", 0.9 if low < MISSED else 0.6, unequal, worst,
-                 remedies=["weigh_classes"], ratio=ratio)  # fmt: skip
+                 remedies=RARE_CLASSES, ratio=ratio)  # fmt: skip
 
 
 def leakage(case: Case) -> Finding | CannotTell | None:
@@ -174,7 +175,7 @@ def leakage(case: Case) -> Finding | CannotTell | None:
     Why it harms: the score is not what the model will have in use.
     Look-alikes: an easy task; few distinct inputs (then everything repeats).
     Exams: drop_suspect_feature.
-    Remedies: fix_split.
+    Remedies: drop_columns, fix_split.
     Source: Kaufman et al. 2012; [assumed] thresholds.
     """
     inputs, targets = case.facts.inputs, case.facts.targets
@@ -192,7 +193,7 @@ def leakage(case: Case) -> Finding | CannotTell | None:
                       and targets.num_classes > 2)  # fmt: skip
     if single is not None and alone and inputs.num_features >= 5:
         return found("D108", 0.75, seen("targets.single_feature", single[1], ALONE, "[assumed]"),
-                     kind="single_feature", remedies=["fix_split"],
+                     kind="single_feature", remedies=["drop_columns", "fix_split"],
                      feature=single[0], score=single[1])  # fmt: skip
     return None
 

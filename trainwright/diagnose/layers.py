@@ -143,7 +143,8 @@ def vanishing_gradient(case: Case) -> Finding | CannotTell | None:
         before the last layers learns.
     Look-alikes: frozen lower layers, residual branches that start at zero, a network that is done.
     Exams: half_depth, skip_arm.
-    Remedies: add_skip, add_norm, reinitialise_he, replace_activation, reinitialise_lsuv, shrink.
+    Remedies: add_skip, add_norm, reinitialise_he, replace_activation, reinitialise_orthogonal,
+        reinitialise_lsuv, shrink.
     Source: lecture; Hochreiter 1991; Glorot and Bengio 2010; [assumed] threshold.
     """
     profile = gradient_profile(case)
@@ -163,7 +164,7 @@ def vanishing_gradient(case: Case) -> Finding | CannotTell | None:
                  seen("output_gradient", 10.0**drop, FADED, "[assumed]", where=names[0], step=step),
                  since=step, where=names[: max(1, len(names) // 2)],
                  remedies=["add_skip", "add_norm", "reinitialise_he", "replace_activation",
-                           "reinitialise_lsuv"],
+                           "reinitialise_orthogonal", "reinitialise_lsuv"],
                  gain=10.0 ** float(-line[0]), depth=len(names))  # fmt: skip
 
 
@@ -175,8 +176,8 @@ def exploding_gradient(case: Case) -> Finding | CannotTell | None:
     Why it harms: |∂h_i/∂h_{i-1}| > 1 multiplied over the layers: one step destroys the weights.
     Look-alikes: one bad batch, a rate too high (then the first step is still sound).
     Exams: replay, clip_arm.
-    Remedies: clip_gradient_norm, add_norm, reinitialise_he, replace_activation,
-        reinitialise_lsuv.
+    Remedies: clip_gradient_norm, add_norm, layer_norm, reinitialise_he, replace_activation,
+        reinitialise_orthogonal, reinitialise_lsuv, lower_learning_rate.
     Source: lecture; Pascanu et al. 2013; [assumed] threshold.
     """
     forward = _growth(case)
@@ -188,8 +189,8 @@ def exploding_gradient(case: Case) -> Finding | CannotTell | None:
         return found("M205", by_harm(case, sure=0.93, unknown=0.85, spared=0.15),
                      seen("output_sd", growth, BURST, "[assumed]", where=name, step=step),
                      kind="activation", where=[name], since=step,
-                     remedies=["reinitialise_he", "add_norm", "replace_activation",
-                               "reinitialise_lsuv"],
+                     remedies=["reinitialise_he", "add_norm", *_layer_norm(case),
+                               "replace_activation", *_orthogonal(case), "reinitialise_lsuv"],
                      growth=growth)  # fmt: skip
     if profile is not None and backward > np.log10(BURST):
         return found("M205", by_harm(case, sure=0.9, unknown=0.7, spared=0.15),
@@ -197,6 +198,7 @@ def exploding_gradient(case: Case) -> Finding | CannotTell | None:
                           where=profile[0][0], step=profile[2]),
                      kind="gradient", where=profile[0][:1], since=profile[2],
                      remedies=["clip_gradient_norm", "reinitialise_he", "add_norm",
+                               *_layer_norm(case), "reinitialise_orthogonal",
                                "reinitialise_lsuv"],
                      growth=10.0**backward)  # fmt: skip
     norms = case.history.step("gradient_norm_all")
@@ -213,6 +215,21 @@ def exploding_gradient(case: Case) -> Finding | CannotTell | None:
                  seen("gradient_norm_all", spike, BURST, "[assumed]", step=at), kind="gradient",
                  since=at, remedies=["clip_gradient_norm", "lower_learning_rate"],
                  growth=spike)  # fmt: skip
+
+
+def _layer_norm(case: Case) -> list[str]:
+    """What recurrent layers and attention are usually given, beside the norm of a batch."""
+    return ["layer_norm"] if _has(case, "recurrent", "attention") else []
+
+
+def _orthogonal(case: Case) -> list[str]:
+    """What keeps the length of a signal over many steps of time."""
+    return ["reinitialise_orthogonal"] if _has(case, "recurrent") else []
+
+
+def _has(case: Case, *kinds: str) -> bool:
+    model = case.facts.model
+    return model is not None and any(layer.kind in kinds for layer in model.layers)
 
 
 def _growth(case: Case) -> tuple[str, float, int] | None:
@@ -242,7 +259,7 @@ def bad_initialisation(case: Case) -> Finding | CannotTell | None:
         silence what follows.
     Look-alikes: pretrained weights, zero-initialised residual branches, a zero head.
     Exams: re_init_arm.
-    Remedies: reinitialise_he, reinitialise_xavier, reinitialise_lsuv.
+    Remedies: reinitialise_he, reinitialise_xavier, reinitialise_orthogonal, reinitialise_lsuv.
     Source: Glorot and Bengio 2010; He et al. 2015, eq. 14; [assumed] factors.
     """
     if case.facts.model is None:
@@ -296,7 +313,8 @@ def _start(
     return found("M206", by_harm(case, sure=sure, unknown=unknown, spared=spared),
                  seen(f"initial.{kind}", value, threshold, "[assumed]", where=layer.name, step=0),
                  kind=kind, where=[x.name for x in layers], line=layer.line,
-                 remedies=["reinitialise_he", "reinitialise_xavier", "reinitialise_lsuv"],
+                 remedies=["reinitialise_he", "reinitialise_xavier", "reinitialise_orthogonal",
+                           "reinitialise_lsuv"],
                  value=value)  # fmt: skip
 
 

@@ -107,7 +107,8 @@ def overfitting(case: Case) -> Finding | CannotTell | None:
     Look-alikes: a leak in the other direction, a validation split too small to tell; a run whose
         best weights were kept before it did harm (a note).
     Exams: half_width, dropout_arm, more_data.
-    Remedies: keep_best_checkpoint, stop_early, add_dropout, mixup, shrink, add_noise, add_data.
+    Remedies: keep_best_checkpoint, stop_early, add_dropout, mixup, add_weight_decay, add_l1,
+        shrink, add_noise, add_data.
     Source: lecture, overfitting; [assumed] thresholds.
     """
     score, curve = case.facts.score, case.history.valid.get("loss")
@@ -143,8 +144,8 @@ def overfitting(case: Case) -> Finding | CannotTell | None:
     if turned >= TURNED_UP:
         evidence.insert(0, turn)
     return found("M208", confidence, *evidence, since=since,
-                 remedies=["keep_best_checkpoint", "add_dropout", "mixup", "shrink", "add_noise",
-                           "add_data"], gap=gap)  # fmt: skip
+                 remedies=["keep_best_checkpoint", "add_dropout", "mixup", "add_weight_decay",
+                           "add_l1", "shrink", "add_noise", "add_data"], gap=gap)  # fmt: skip
 
 
 def over_regularised(case: Case) -> Finding | CannotTell | None:
@@ -191,7 +192,7 @@ def mode_mismatch(case: Case) -> Finding | CannotTell | None:
     Why it harms: what is trained is not what is used.
     Look-alikes: a true shift between training and validation.
     Exams: eval_mode_probe.
-    Remedies: call_train_eval, group_norm.
+    Remedies: call_train_eval, group_norm, layer_norm, larger_batch.
     Source: Ioffe and Szegedy 2015; Wu and He 2018, fig. 1.
     """
     model, mode = case.facts.model, case.history.step("train_mode")
@@ -218,7 +219,8 @@ def mode_mismatch(case: Case) -> Finding | CannotTell | None:
     if batch is not None and batch <= 2:
         return found("M210", by_harm(case, sure=0.9, unknown=0.75, spared=0.4),
                      seen("batch_size", batch, 2, "[paper: Wu and He 2018, fig. 1]"),
-                     kind="tiny_batch", remedies=["group_norm", "larger_batch"])  # fmt: skip
+                     kind="tiny_batch", remedies=["group_norm", "layer_norm", "larger_batch"]
+                     )  # fmt: skip
     worse = _worse_in_eval(case) if at_end else None
     if worse is not None:
         return found("M210", by_harm(case, sure=0.93, unknown=0.8, spared=0.4), worse,

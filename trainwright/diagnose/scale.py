@@ -32,7 +32,7 @@ def inputs_not_scaled(case: Case) -> Finding | CannotTell | None:
         them and too low for the others.
     Look-alikes: codes of categories, pixels 0-255 into a norm layer.
     Exams: standardised_copy.
-    Remedies: standardise_inputs, add_norm.
+    Remedies: standardise_inputs, add_norm, min_max_inputs.
     Source: LeCun et al. 1998, "Efficient BackProp", section 4.3.
     """
     inputs, model = case.facts.inputs, case.facts.model
@@ -53,7 +53,7 @@ def inputs_not_scaled(case: Case) -> Finding | CannotTell | None:
         return None
     extreme = size > 10 * LARGE_INPUT
     return found("D101", by_harm(case, sure=0.95 if extreme else 0.85, unknown=0.7), *evidence,
-                 remedies=["standardise_inputs", "add_norm"], size=size,
+                 remedies=["standardise_inputs", "add_norm", "min_max_inputs"], size=size,
                  low=inputs.low, high=inputs.high)  # fmt: skip
 
 

@@ -86,6 +86,25 @@ def _smaller(program: Program, context: Context) -> Program:
     return _batch(program, program.habits.batch_size // FOURFOLD, "smaller_batch")
 
 
+def _accumulate(program: Program, context: Context) -> Program:
+    """Four times the batches for each step, and a quarter of the steps."""
+    name, habits = "accumulate", program.habits
+    number = habits.accumulate * FOURFOLD
+    batches = -(-program.train.num_rows // habits.batch_size)
+    if batches < number:
+        raise refused(name, phrase("the training set has {batches} batches, and {number} are asked "
+                                   "for", batches=batches, number=number))  # fmt: skip
+    if issubclass(program.optimizer.kind, torch.optim.LBFGS):
+        raise refused(name, phrase("LBFGS calls for one batch several times, not for several"))
+    most = None if habits.most_steps is None else -(-habits.most_steps // FOURFOLD)
+    lines = (
+        f"(loss / {number}).backward()  # each batch",
+        f"if num_batches % {number} == 0: optimizer.step(); optimizer.zero_grad()",
+    )
+    return program.after(Done(name=name, values={"batches": number}, lines=lines),
+                         habits=replace(habits, accumulate=number, most_steps=most))  # fmt: skip
+
+
 def _swap(program: Program, context: Context) -> Program:
     rate = context.rate or USUAL_ADAMW
     old = program.optimizer
@@ -212,6 +231,18 @@ def _batch_knob(name: str, factor: float) -> Any:
     return turn
 
 
+def _accumulate_knob(recipe: Recipe, context: Context) -> Knobs:
+    """As `larger_batch`, within the same budget."""
+    steps = None if context.facts is None else context.facts.steps_per_epoch
+    number = recipe.algorithm.accumulate * FOURFOLD
+    if steps is not None and steps < FOURFOLD:
+        batches = steps * recipe.algorithm.accumulate
+        raise refused("accumulate", phrase("the training set has {batches} batches, and {number} "
+                                           "are asked for", batches=batches, number=number)
+                      )  # fmt: skip
+    return {"algorithm.accumulate": number}
+
+
 def _swap_knobs(recipe: Recipe, context: Context) -> Knobs:
     own = {f"algorithm.{name}": "auto" for name in
            ("momentum", "nesterov", "beta2", "eps", "population", "sigma")}  # fmt: skip
@@ -266,6 +297,7 @@ def edits() -> tuple[Edit, ...]:
         "train_longer": (_train_longer, _longer_knob, ""),
         "larger_batch": (_larger, _batch_knob("larger_batch", FOURFOLD), ""),
         "smaller_batch": (_smaller, _batch_knob("smaller_batch", 1 / FOURFOLD), ""),
+        "accumulate": (_accumulate, _accumulate_knob, ""),
         "zero_grad": (zero, None, done),
         "fix_sign": (_sign, None, done),
         "swap_optimizer": (_swap, _swap_knobs, ""),

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from trainwright.core.errors import TrainwrightError, did_you_mean, shown
 from trainwright.core.phrases import language, phrase
-from trainwright.edit import algorithm, augment, data, loss, model
+from trainwright.edit import algorithm, augment, columns, data, loss, model, penalty, prior
 from trainwright.edit.edit import Edit
 
 MOST_NEAR = 5  # names that a wrong one is answered with [assumed]
@@ -27,8 +27,9 @@ def edits() -> Mapping[str, Edit]:
 def _rooms(spoken: str) -> Mapping[str, tuple[Edit, ...]]:
     """Made once for each language, which must be the one spoken: reasons are put in words here."""
     assert spoken == language(), (spoken, language())
-    return MappingProxyType({"data": (*data.edits(), *augment.edits()), "model": model.edits(),
-                             "loss": loss.edits(), "algorithm": algorithm.edits()})  # fmt: skip
+    return MappingProxyType({"data": (*data.edits(), *augment.edits(), *columns.edits()),
+                             "model": model.edits(), "loss": (*loss.edits(), *prior.edits()),
+                             "algorithm": (*algorithm.edits(), *penalty.edits())})  # fmt: skip
 
 
 @cache

@@ -11,7 +11,7 @@ from trainwright.check.sample import Sample, first_tensor
 from trainwright.core.phrases import phrase
 from trainwright.diagnose.scale import SCALE, SHIFT
 from trainwright.edit.edit import Context, Edit, Knobs, habit, knob, nothing_to_change, refused
-from trainwright.edit.loss import SMOOTHING, robust_loss
+from trainwright.edit.loss import SMOOTHING, OnLogits, robust_loss
 from trainwright.edit.program import Decode, Done, Program, mapped_inputs, mapped_targets
 from trainwright.recipe import Recipe
 
@@ -19,8 +19,8 @@ ODD_SD = 10.0  # rows this many times as far from the median row as usual are ou
 FOLDS = 3
 
 
-class _Scaled:
-    """(x - mean) / sd."""
+class Scaled:
+    """(x - mean) / sd, or by any other middle and width."""
 
     def __init__(self, mean: Tensor, sd: Tensor) -> None:
         self.mean, self.sd = mean, sd
@@ -45,7 +45,7 @@ class Unscaled:
         return self.before(outputs * self.sd + self.mean)
 
 
-def scaler(inputs: Tensor) -> _Scaled:
+def scaler(inputs: Tensor) -> Scaled:
     """Mean and sd of each feature of a table [row, feature] or sequence [row, time, feature]; of
     images one of each, since their axes may lie in any order. What does not vary is only centred.
     """
@@ -53,12 +53,12 @@ def scaler(inputs: Tensor) -> _Scaled:
     values = torch.where(torch.isfinite(inputs), inputs, torch.nan).double()
     mean = values.nanmean(axes, keepdim=True)
     sd = ((values - mean) ** 2).nanmean(axes, keepdim=True).sqrt()
-    return _Scaled(mean, torch.where(sd > 1e-12 * (1 + mean.abs()), sd, torch.ones_like(sd)))
+    return Scaled(mean, torch.where(sd > 1e-12 * (1 + mean.abs()), sd, torch.ones_like(sd)))
 
 
 def _standardise_inputs(program: Program, context: Context) -> Program:
     scale = _scaler_of(program.train, "standardise_inputs")
-    return _scaled_inputs(program, "standardise_inputs", scale, scale)
+    return _standardised(program, "standardise_inputs", scale, scale)
 
 
 def _fix_transform(program: Program, context: Context) -> Program:
@@ -70,27 +70,41 @@ def _fix_transform(program: Program, context: Context) -> Program:
     )
     scale = _scaler_of(program.train, "fix_transform")
     held = _scaler_of(program.judged, "fix_transform") if apart else scale
-    return _scaled_inputs(program, "fix_transform", scale, held)
+    return _standardised(program, "fix_transform", scale, held)
 
 
-def _scaler_of(sample: Sample, name: str) -> _Scaled:
+def _scaler_of(sample: Sample, name: str) -> Scaled:
+    return scaler(real_inputs(sample, name))
+
+
+def real_inputs(sample: Sample, name: str) -> Tensor:
+    """The first inputs that are real numbers. Raises NotApplicable where none are."""
     first = next((p for p in sample.inputs
                   if isinstance(p, Tensor) and p.is_floating_point()), None)  # fmt: skip
     if first is None:
         raise refused(name, phrase("the inputs are no real numbers"))
-    return scaler(first)
+    return first
 
 
-def _scaled_inputs(program: Program, name: str, scale: _Scaled, held: _Scaled) -> Program:
-    """Training inputs by one scaler, held-out ones by the other."""
-    if scale.is_idle and held.is_idle:
-        raise nothing_to_change(name)
+def _standardised(program: Program, name: str, scale: Scaled, held: Scaled) -> Program:
     dims = scale.mean.ndim
     axes = "0" if dims == 2 else "(0, 1)" if dims == 3 else "None"
     lines = (
         f"mean, sd = X_train.mean({axes}), X_train.std({axes}) + 1e-12",
         "X_train, X_valid = (X_train - mean) / sd, (X_valid - mean) / sd",
     )
+    return scaled_inputs(program, name, scale, held, lines)
+
+
+def scaled_inputs(
+    program: Program, name: str, scale: Scaled, held: Scaled, lines: tuple[str, ...]
+) -> Program:
+    """Training inputs by one scaler, held-out ones by the other.
+
+    Raises NotApplicable where neither would change anything.
+    """
+    if scale.is_idle and held.is_idle:
+        raise nothing_to_change(name)
     return program.after(
         Done(name=name, lines=lines), train=mapped_inputs(program.train, scale),
         judged=mapped_inputs(program.judged, held),
@@ -129,6 +143,8 @@ def _weigh_classes(program: Program, context: Context) -> Program:
     known = program.facts.targets
     if known is None or known.task == "regression":
         raise refused("weigh_classes", phrase("there are no classes to weigh"))
+    if isinstance(program.loss, OnLogits) and program.loss.prior is not None:
+        raise refused("weigh_classes", phrase("the loss corrects for how frequent classes are"))
     lines = (
         "weights = (1 / torch.bincount(y_train).float())[y_train]",
         "sampler = WeightedRandomSampler(weights, len(weights))",

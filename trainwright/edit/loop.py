@@ -147,28 +147,37 @@ def take_step(
     """One update; returns the mean loss of its batches, penalties left out."""
     habits = program.habits
     if isinstance(optimizer, torch.optim.LBFGS):
-        batch = next(feed)
+        batch, losses = next(feed), list[float]()
 
         def closure() -> Tensor:
             optimizer.zero_grad()
             loss = augmented_loss(program, model, batch)
+            losses.append(float(loss.detach()))
+            loss = loss + _penalty(model, habits)
             loss.backward()
             return loss
 
-        return float(optimizer.step(closure))  # pyright: ignore[reportArgumentType]
+        optimizer.step(closure)  # pyright: ignore[reportArgumentType]
+        return losses[0]
     if habits.clears:
         optimizer.zero_grad()
     total = 0.0
     for _ in range(habits.accumulate):
         loss = augmented_loss(program, model, next(feed))
         total += float(loss.detach()) / habits.accumulate
-        for penalty in habits.penalties:
-            weight = model.get_parameter(penalty.parameter)
-            loss = loss + penalty.l1 * weight.abs().sum() + penalty.l2 * (weight**2).sum()
-        (loss / habits.accumulate).backward()
+        ((loss + _penalty(model, habits)) / habits.accumulate).backward()
     if habits.clip_norm is not None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), habits.clip_norm)
     optimizer.step()
+    return total
+
+
+def _penalty(model: nn.Module, habits: Habits) -> Tensor | float:
+    """The sum of all penalties, with its graph."""
+    total: Tensor | float = 0.0
+    for penalty in habits.penalties:
+        weight = model.get_parameter(penalty.parameter)
+        total = total + penalty.l1 * weight.abs().sum() + penalty.l2 * (weight**2).sum()
     return total
 
 

@@ -22,6 +22,8 @@ from trainwright.recipe import Recipe
 
 SMOOTHING = 0.1  # of a label's probability, over all classes [paper: arXiv:1512.00567, section 7]
 NORMAL_SD = 1.4826  # of the median distance from the median, in a normal distribution
+FOCUS = 2.0  # gamma of the focal loss, best of 0 to 5 [paper: arXiv:1708.02002, section 5.1]
+UNASKED = -100  # a class number that cross-entropy leaves out, as in torch
 
 
 class OnLogits(nn.Module):
@@ -29,27 +31,41 @@ class OnLogits(nn.Module):
 
     indices and one_hot: cross-entropy over classes; zero_one and multi_hot: binary cross-entropy of
     each output; plus_minus_one: log(1 + exp(-y z)); real: squared error, mean over all.
+
+    `smoothing` is the share of a label's probability that all classes get; beyond `delta` errors of
+    real targets count by their size alone. Of classes, zeros and ones: with `gamma` a term -log p
+    counts (1 - p)^gamma times; `prior` [class] or [output] is added to the logits.
     """
 
-    def __init__(self, kind: TargetKind, *, smoothing: float = 0.0, delta: float | None = None):
+    def __init__(
+        self, kind: TargetKind, *, smoothing: float = 0.0, delta: float | None = None,
+        gamma: float = 0.0, prior: tuple[float, ...] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.kind: TargetKind = kind
         self.smoothing, self.delta = smoothing, delta
+        self.gamma, self.prior = gamma, prior
+
+    def but(self, **settings: Any) -> "OnLogits":
+        """The same criterion, some of its settings changed."""
+        kept = {"smoothing": self.smoothing, "delta": self.delta, "gamma": self.gamma,
+                "prior": self.prior}  # fmt: skip
+        return OnLogits(self.kind, **(kept | settings))
 
     def forward(self, outputs: Any, targets: Tensor) -> Tensor:
-        """Scalar. `smoothing` is the share of a label's probability that all classes get; beyond
-        `delta` errors of real targets count by their size alone."""
+        """Scalar."""
         logits = first_tensor(outputs)
         assert logits is not None, "the network returned no tensor"
         match self.kind:
             case "indices" | "one_hot":
-                return _over_classes(logits, targets, self.smoothing)
+                return self._over_classes(logits, targets)
             case "zero_one" | "multi_hot" if logits.numel() != targets.numel():
-                return _over_classes(logits, targets.reshape(len(targets)).long(), self.smoothing)
+                return self._over_classes(logits, targets.reshape(len(targets)).long())
             case "zero_one" | "multi_hot":
                 aligned = targets.reshape(logits.shape).to(logits.dtype)
                 smooth = aligned * (1 - self.smoothing) + self.smoothing / 2
-                return F.binary_cross_entropy_with_logits(logits, smooth)
+                return self._mean(F.binary_cross_entropy_with_logits(
+                    self._raised(logits), smooth, reduction="none"))  # fmt: skip
             case "plus_minus_one":
                 return F.soft_margin_loss(logits, targets.reshape(logits.shape).to(logits.dtype))
         aligned = targets.reshape(logits.shape).to(logits.dtype)
@@ -57,17 +73,29 @@ class OnLogits(nn.Module):
             return F.huber_loss(logits, aligned, delta=self.delta)
         return F.mse_loss(logits, aligned)
 
+    def _over_classes(self, logits: Tensor, targets: Tensor) -> Tensor:
+        axis = class_axis(tuple(logits.shape), targets)
+        if axis is None:
+            axis = logits.ndim - 1
+        last = self._raised(logits.movedim(axis, -1))
+        if targets.shape == logits.shape and targets.is_floating_point():
+            shares = targets.movedim(axis, -1)
+            smooth = shares * (1 - self.smoothing) + self.smoothing / logits.shape[axis]
+            return self._mean(-(smooth * last.log_softmax(-1)).sum(-1))
+        classes = targets.reshape(-1).long()
+        terms = F.cross_entropy(last.reshape(-1, last.shape[-1]), classes, reduction="none",
+                                ignore_index=UNASKED, label_smoothing=self.smoothing)  # fmt: skip
+        return self._mean(terms[classes != UNASKED])
 
-def _over_classes(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-    axis = class_axis(tuple(logits.shape), targets)
-    if axis is None:
-        axis = logits.ndim - 1
-    if targets.shape == logits.shape and targets.is_floating_point():
-        smooth = targets * (1 - smoothing) + smoothing / logits.shape[axis]
-        return -(smooth * logits.log_softmax(axis)).sum(axis).mean()
-    flat = logits.movedim(axis, -1)
-    return F.cross_entropy(flat.reshape(-1, flat.shape[-1]), targets.reshape(-1).long(),
-                           label_smoothing=smoothing)  # fmt: skip
+    def _raised(self, logits: Tensor) -> Tensor:
+        """[..., class] with the prior."""
+        return logits if self.prior is None else logits + logits.new_tensor(self.prior)
+
+    def _mean(self, terms: Tensor) -> Tensor:
+        """Of -log p, each by how much p misses."""
+        if self.gamma:
+            terms = (-torch.expm1(-terms)) ** self.gamma * terms
+        return terms.mean()
 
 
 class _Linked:
@@ -108,25 +136,25 @@ def fitting_pair(
         raise refused(name, phrase("what the targets are could not be found out"))
     if isinstance(program.loss, OnLogits):
         raise nothing_to_change(name)
-    kind = _kind(program, known)
+    kind = target_kind(program, known)
     _fits(kind, head.num_outputs, known.num_classes, name)
-    squashed = threshold(program.facts) == 0.5 and _written_as(program, kind) in SINGLE
+    squashed = threshold(program.facts) == 0.5 and written_as(program, kind) in SINGLE
     decode = _Linked(program.decode) if squashed else program.decode
-    line = LINES[_written_as(program, kind)]
+    line = LINES[written_as(program, kind)]
     paired = bare_head(program).after(Done(name=name, lines=(line,)), decode=decode,
                                       loss=OnLogits(kind))  # fmt: skip
     _try(paired, name)
     return paired
 
 
-def _kind(program: Program, known: TargetFacts) -> TargetKind:
+def target_kind(program: Program, known: TargetFacts) -> TargetKind:
     """What the targets are by now: two numbers may have become 0 and 1."""
     encoded = any(done.name == "encode_labels" for done in program.done)
     coded = known.codes is not None and (encoded or known.kind == "real")
     return "zero_one" if coded else known.kind
 
 
-def _written_as(program: Program, kind: TargetKind) -> TargetKind:
+def written_as(program: Program, kind: TargetKind) -> TargetKind:
     """Two classes side by side are told apart as any number of them is."""
     return "indices" if kind in SINGLE and not _one_each(program) else kind
 
@@ -159,26 +187,56 @@ def _fits(kind: TargetKind, outputs: int, classes: int, name: str) -> None:
 def robust_loss(program: Program, context: Context) -> Program:
     """Raw outputs, and a criterion to which single wrong targets matter less.
     Source: Szegedy et al. 2016, arXiv:1512.00567, section 7; Huber 1964."""
-    name, loss = "robust_loss", program.loss
-    if isinstance(loss, OnLogits) and (loss.smoothing or loss.delta is not None):
+    name = "robust_loss"
+    paired, loss = paired_for(program, context, name)
+    if loss.smoothing or loss.delta is not None:
         raise nothing_to_change(name)
-    fitting = isinstance(loss, OnLogits)
-    paired = program if fitting else fitting_pair(program, context, name=name)
-    assert isinstance(paired.loss, OnLogits)
-    kind = paired.loss.kind
+    kind = loss.kind
     if kind == "plus_minus_one":
         raise refused(name, phrase("the loss that fits +1 and -1 is robust already"))
+    if loss.gamma:
+        raise refused(name, phrase("a focal loss minds hard examples more, a robust one less"))
     delta = _usual_distance(program.train.targets) if kind == "real" else None
-    robust = OnLogits(kind, smoothing=0.0 if delta else SMOOTHING, delta=delta)
     line = (f"criterion = nn.HuberLoss(delta={delta:.3g})" if delta
-            else ROBUST_LINES[_written_as(program, kind)])  # fmt: skip
-    return replace(paired, loss=robust, done=(*program.done, *_before(program, paired),
-                                              Done(name=name, lines=(line,))))  # fmt: skip
+            else ROBUST_LINES[written_as(program, kind)])  # fmt: skip
+    robust = loss.but(smoothing=0.0 if delta else SMOOTHING, delta=delta)
+    return with_loss(program, paired, robust, Done(name=name, lines=(line,)))
 
 
-def _before(program: Program, paired: Program) -> tuple[Done, ...]:
-    """What the pair took beside the loss itself: a head without activation."""
-    return paired.done[len(program.done) : -1]
+def focal_loss(program: Program, context: Context) -> Program:
+    """Raw outputs, and -(1 - p)^gamma log p of the right answer's probability p: what is known
+    already hardly counts, so that the many easy examples of common classes do not drown the rare.
+    Source: Lin et al. 2017, arXiv:1708.02002, equation 4."""
+    name = "focal_loss"
+    paired, loss = paired_for(program, context, name)
+    if loss.gamma:
+        raise nothing_to_change(name)
+    if loss.kind in ("real", "plus_minus_one"):
+        raise refused(name, phrase("the targets are no classes, and no zeros and ones"))
+    if loss.smoothing:
+        raise refused(name, phrase("a focal loss minds hard examples more, a robust one less"))
+    single = written_as(program, loss.kind) in SINGLE
+    usual = "binary_cross_entropy_with_logits" if single else "cross_entropy"
+    lines = (f"misses = F.{usual}(outputs, y, reduction='none')",
+             f"loss = ((1 - (-misses).exp()) ** {FOCUS:g} * misses).mean()")  # fmt: skip
+    return with_loss(program, paired, loss.but(gamma=FOCUS), Done(name=name, lines=lines))
+
+
+def paired_for(program: Program, context: Context, name: str) -> tuple[Program, OnLogits]:
+    """The program with the criterion that fits its targets, and that criterion."""
+    fitting = isinstance(program.loss, OnLogits)
+    paired = program if fitting else fitting_pair(program, context, name=name)
+    assert isinstance(paired.loss, OnLogits)
+    return paired, paired.loss
+
+
+def with_loss(program: Program, paired: Program, loss: OnLogits, done: Done) -> Program:
+    """The paired program with another criterion. Of the pair only what it took beside the loss is
+    told: a head without activation."""
+    before = paired.done[len(program.done) : -1]
+    made = replace(paired, loss=loss, done=(*program.done, *before, done))
+    _try(made, done.name)
+    return made
 
 
 def _usual_distance(targets: Any) -> float:
@@ -274,6 +332,7 @@ def edits() -> tuple[Edit, ...]:
     """All of this file; reasons are spoken when they are asked for."""
     whole = phrase("recipes build networks that cut no gradient; yours is mended in its own file")
     done = phrase("recipes do so by themselves; a network of your own file is mended there")
+    weights = phrase("recipes have no knob for it: set loss.class_weights = 'balanced'")
     table: dict[str, Any] = {
         "pair_head_and_loss": (fitting_pair, _usual_loss, ""),
         "linear_head": (_linear_head, None, done),
@@ -283,6 +342,7 @@ def edits() -> tuple[Edit, ...]:
         "straight_through": (straight_through, None, whole),
         "reduce_mean": (_reduce_mean, _usual_loss, ""),
         "align_shapes": (_align_shapes, None, done),
+        "focal_loss": (focal_loss, None, weights),
     }
     return tuple(Edit(name=name, program=program, knobs=knobs, instead=instead)
                  for name, (program, knobs, instead) in table.items())  # fmt: skip

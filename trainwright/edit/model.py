@@ -10,6 +10,7 @@ from torch import nn
 from trainwright.core.phrases import phrase
 from trainwright.edit.edit import Context, Edit, Knobs, habit, knob, nothing_to_change, refused
 from trainwright.edit.gradient import reattach_gradient
+from trainwright.edit.prior import start_bias
 from trainwright.edit.program import Done, Program
 from trainwright.edit.resize import resized
 from trainwright.edit.surgery.activation import insert_nonlinearity, replace_activation
@@ -17,7 +18,7 @@ from trainwright.edit.surgery.anatomy import Anatomy
 from trainwright.edit.surgery.deeper import insert_layer
 from trainwright.edit.surgery.dropout import dropout_rates, insert_dropout, set_dropout
 from trainwright.edit.surgery.initial import initialise
-from trainwright.edit.surgery.norm import insert_norm, replace_norm
+from trainwright.edit.surgery.norm import BATCH_NORMS, insert_norm, replace_norm
 from trainwright.edit.surgery.register import hides, register
 from trainwright.edit.surgery.skip import insert_skip
 from trainwright.edit.surgical import Operation, operated
@@ -26,6 +27,8 @@ from trainwright.recipe import Recipe
 FEWEST_FOR_BATCH_NORM = 8  # examples a batch; below, statistics are noise [paper: arXiv:1803.08494]
 MILD_DROPOUT = 0.3  # [paper: Srivastava et al. 2014, sec. 7.3: .2 to .5]
 GENTLE_DROPOUT = 0.2
+NORMLESS = ("linear", "rnn")  # built-in networks whose `norm` does nothing: model/resolve.py
+POINTS = ("mlp", "bag")  # and those that give one number a unit, no map to average over
 
 
 def _operation(name: str, operation: Operation, *, once: bool = False, fed: bool = False) -> Any:
@@ -57,6 +60,10 @@ def _xavier(model: nn.Module, anatomy: Anatomy) -> Any:
     return initialise(model, anatomy, "xavier", seed=_drawn())
 
 
+def _orthogonal(model: nn.Module, anatomy: Anatomy) -> Any:
+    return initialise(model, anatomy, "orthogonal", seed=_drawn())
+
+
 def _lsuv(model: nn.Module, anatomy: Anatomy, batch: Any) -> Any:
     return initialise(model, anatomy, "lsuv", batch=batch, seed=_drawn())
 
@@ -74,6 +81,13 @@ def _less_dropout(model: nn.Module, anatomy: Anatomy) -> Any:
 
 def _group(model: nn.Module, anatomy: Anatomy) -> Any:
     return replace_norm(model, "group")
+
+
+def _layer(model: nn.Module, anatomy: Anatomy) -> Any:
+    """Batch norms become layer norms; where there are none, hidden layers get layer norms."""
+    if any(isinstance(module, BATCH_NORMS) for module in model.modules()):
+        return replace_norm(model, "layer")
+    return insert_norm(model, anatomy, "layer")
 
 
 def _some_dropout(model: nn.Module, anatomy: Anatomy) -> Any:
@@ -151,6 +165,25 @@ def _norm_knob(recipe: Recipe, context: Context) -> Knobs:
     return {"model.norm": "layer" if few else "batch"}
 
 
+def _norm_of(kind: str) -> Any:
+    """This norm, where the built-in network has a place for it."""
+    name = f"{kind}_norm"
+
+    def turn(recipe: Recipe, context: Context) -> Knobs:
+        network = context.knob(recipe, "model.name")
+        if network in NORMLESS:
+            raise refused(name, phrase("the network {network} has no place for a norm",
+                                       network=network))  # fmt: skip
+        if kind == "instance" and network == "auto":
+            raise refused(name, phrase("what `auto` meant is not known"))
+        if kind == "instance" and network in POINTS:
+            raise refused(name, phrase("{network} gives one number a unit: nothing to average over",
+                                       network=network))  # fmt: skip
+        return {"model.norm": kind}
+
+    return turn
+
+
 def _dropout_knob(recipe: Recipe, context: Context) -> Knobs:
     now = context.knob(recipe, "model.dropout")
     if isinstance(now, int | float) and now >= MILD_DROPOUT:
@@ -183,11 +216,13 @@ def edits() -> tuple[Edit, ...]:
     skip, group = knob("model.skip", True), knob("model.norm", "group")
     he, xavier = (_operation("reinitialise_he", _he, once=True),
                   _operation("reinitialise_xavier", _xavier, once=True))  # fmt: skip
+    orthogonal = _operation("reinitialise_orthogonal", _orthogonal, once=True)
     lsuv = _operation("reinitialise_lsuv", _lsuv, once=True, fed=True)
     blind = phrase(
         "a recipe's weights are drawn before any data are seen; model.init = "
         "'orthogonal' is what LSUV begins with"
     )
+    mean = phrase("recipes have no knob for it; of numbers data.standardise_target takes the mean")
     drop = _operation("add_dropout", _some_dropout, once=True)
     less = _operation("weaken_dropout", _less_dropout)
     table: dict[str, Any] = {
@@ -196,10 +231,16 @@ def edits() -> tuple[Edit, ...]:
         "leaky_activation": (_leaky, leak, ""),
         "replace_activation": (_operation("replace_activation", replace_activation), bend, ""),
         "add_norm": (_add_norm, _norm_knob, ""),
+        "layer_norm": (_operation("layer_norm", _layer, once=True), _norm_of("layer"), ""),
+        "instance_norm": (_operation("instance_norm", partial(insert_norm, kind="instance")),
+                          _norm_of("instance"), ""),
+        "rms_norm": (_operation("rms_norm", partial(insert_norm, kind="rms")), _norm_of("rms"), ""),
         "add_skip": (_operation("add_skip", insert_skip), skip, ""),
         "reinitialise_he": (he, _initial("he"), ""),
         "reinitialise_xavier": (xavier, _initial("xavier"), ""),
+        "reinitialise_orthogonal": (orthogonal, _initial("orthogonal"), ""),
         "reinitialise_lsuv": (lsuv, None, blind),
+        "start_bias": (start_bias, None, mean),
         "widen": (_resize("widen", 2.0), _width("widen", 2.0), ""),
         "shrink": (_resize("shrink", 0.5), _width("shrink", 0.5), ""),
         "deepen": (_operation("deepen", insert_layer), _deeper, ""),

@@ -92,8 +92,8 @@ class Program:
     def num_steps(self) -> int:
         """Steps that the loop takes if no clock ends it."""
         habits = self.habits
-        epoch = -(-self.train.num_rows // (habits.batch_size * habits.accumulate))
-        planned = epoch * habits.epochs
+        batches = -(-self.train.num_rows // habits.batch_size) * habits.epochs
+        planned = -(-batches // habits.accumulate)  # a step may reach into the next epoch
         return planned if habits.most_steps is None else min(planned, habits.most_steps)
 
     def start(self, seed: int) -> tuple[nn.Module, Optimizer]:

@@ -141,8 +141,9 @@ def _with_rows(program: Program, size: int, seed: int, steps: int, terms: Terms)
         return run_arm(program, seed, steps, terms).score
     order = np.random.default_rng(seed).permutation(program.train.num_rows)[:size]
     fewer = replace(program, train=program.train.pick(np.sort(order)))
-    per_epoch = max(1, -(-size // (program.habits.batch_size * program.habits.accumulate)))
-    fewer = fewer.turned(epochs=-(-steps // per_epoch), most_steps=steps)
+    per_epoch = -(-size // program.habits.batch_size)
+    needed = steps * program.habits.accumulate
+    fewer = fewer.turned(epochs=-(-needed // per_epoch), most_steps=steps)
     return run_arm(fewer, seed, steps, terms).score
 
 

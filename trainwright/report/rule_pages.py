@@ -63,7 +63,7 @@ def rule_page(rule: "Rule") -> RulePage:
         room=rule.room, severity=rule.severity, what=words_for(f"rule.{rule.code}.what", ""),
         refuted=words_for(f"rule.{rule.code}.refuted", ""), kinds=kinds,
         sections={key: text for key, text in sections.items() if key != "remedies"},
-        remedies=tuple(re.findall(r"[a-z][a-z_]+", sections.get("remedies", ""))),
+        remedies=tuple(re.findall(r"[a-z][a-z0-9_]+", sections.get("remedies", ""))),
     )  # fmt: skip
 
 
