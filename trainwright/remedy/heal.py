@@ -165,7 +165,7 @@ def _settled(search: Search, seconds: float, allow_code: bool, tell: Tell) -> tu
     seen = first.seen
     try:
         program, terms = prepared(
-            first.target, allow_code=allow_code, resolved=seen.resolved, known=seen.known
+            first.target, allow_code=allow_code, resolved=seen.resolved, known=seen.measured
         )
         found, exams = settle(
             program, seen.diagnosis, budget=seconds, terms=replace(terms, history=seen.history),

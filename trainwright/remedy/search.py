@@ -179,7 +179,7 @@ class Search:
         try:
             program, _ = prepared(node.target, allow_code=self.allow_code,
                                   resolved=node.seen.resolved,
-                                  known=node.seen.known)  # fmt: skip
+                                  known=node.seen.measured)  # fmt: skip
             return float(f"{range_test(program, seconds=seconds).best:.1g}")  # as people write it
         except Exception:  # several optimisers; or a foreign network, which may raise anything
             return None

@@ -52,9 +52,14 @@ class Visit:
     reason: str = ""  # why there is no score
 
     @property
+    def measured(self) -> ScoreFacts | None:
+        """What was measured of the answers and of what can be had, in the task's own metric."""
+        return self.facts.score if self.facts is not None else None
+
+    @property
     def known(self) -> ScoreFacts | None:
         """What can be had on these examples, as far as that is known, in this metric."""
-        score = self.facts.score if self.facts is not None else None
+        score = self.measured
         if score is None or self.metric != BALANCED or score.metric == BALANCED:
             return score
         constant = 1 / max(1, _num_seen(score))
@@ -66,7 +71,7 @@ class Visit:
 
         Source: Brodersen et al. 2010, The balanced accuracy and its posterior distribution.
         """
-        score = self.facts.score if self.facts is not None else None
+        score = self.measured
         if self.score is None or score is None or not _num_seen(score):
             return self
         value = float(np.nanmean(score.recalls))

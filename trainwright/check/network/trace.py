@@ -129,13 +129,13 @@ class Trace(TorchFunctionMode):
             args, kwargs = calmed(name, args, kwargs)
         if name in IGNORED:
             return func(*args, **kwargs)
-        tensors = list(_tensors((args, kwargs)))
+        tensors = list(nested_tensors((args, kwargs)))
         before = {}
         if self.before is not None and name in ACTIVATIONS:
             before = self.before(name, args, kwargs, None)
         requires = any(t.requires_grad for t in tensors)
         result = func(*args, **kwargs)
-        outputs = list(_tensors(result))
+        outputs = list(nested_tensors(result))
         if not outputs and name not in ENDS:
             return result
         node = self._node(name, tensors, outputs, requires)
@@ -234,15 +234,16 @@ def operation_name(func: Any) -> str:
     return name
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def nested_tensors(value: Any) -> Iterator[Tensor]:
+    """Those in tuples, lists and mappings, however deep, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (tuple, list)):
         for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, dict):
+            yield from nested_tensors(item)
+    elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _tensors(item)
+            yield from nested_tensors(item)
 
 
 class WithoutDropout(TorchFunctionMode):

@@ -1,7 +1,6 @@
 """How does a forward keep a gradient that it cuts off? Its values get the graph that they had: a
 tensor stands for its detached copy, a straight-through estimator for what has no slope."""
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 from weakref import ref
 
@@ -10,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from trainwright.check.network.trace import ZERO_GRADIENT, operation_name, words
+from trainwright.check.network.trace import ZERO_GRADIENT, nested_tensors, operation_name, words
 from trainwright.edit.surgery.anatomy import Call, call_site
 from trainwright.edit.surgery.hooks import on_first
 
@@ -71,7 +70,7 @@ class Rejoining(TorchFunctionMode):
         if self.smooth and name in MEETS:
             args = tuple(self._as_number(a) for a in args)
         result = self._run(name, func, args, kwargs)
-        for tensor in _tensors(result):
+        for tensor in nested_tensors(result):
             self.made[id(tensor)] = ref(tensor)
         return result
 
@@ -159,7 +158,7 @@ class Rejoining(TorchFunctionMode):
         return result
 
     def _chosen_among(self, args: Any, kwargs: Any) -> tuple[Tensor, Tensor, int] | None:
-        for tensor in _tensors((args, kwargs)):
+        for tensor in nested_tensors((args, kwargs)):
             found = self.choices.get(id(tensor))
             if found is not None and found[0] is tensor:
                 return found
@@ -204,14 +203,3 @@ class Rejoining(TorchFunctionMode):
         """A mask that numbers are about to meet, as numbers with a slope."""
         slope = self._slope(value)
         return value if slope is None else straight_through(value.to(slope.dtype), slope)
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _tensors(item)
